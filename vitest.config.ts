@@ -1,0 +1,20 @@
+import { defineConfig } from "vitest/config"
+
+// The source condition makes `import ... from "effect-decider"` mean `src`, so tests need no build. The other conditions
+// are Vite's defaults, which setting the option would otherwise drop.
+const conditions = ["@effect-decider/source", "module", "node", "development|production"]
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions, externalConditions: ["@effect-decider/source", "node", "module-sync"] } },
+  test: {
+    include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
+    // Starts one PostgreSQL for the whole run, and stops it.
+    globalSetup: ["test/support/globalSetup.ts"],
+    // Real databases on small machines: generous, so that a limit means a hang.
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 20_000,
+    sequence: { concurrent: false }
+  }
+})
