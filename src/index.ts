@@ -1,0 +1,22 @@
+/**
+ * Functional event sourcing on Effect: pure deciders, an event store, and the services that bring them together.
+ *
+ * Stores are in `effect-decider/layers/*`, the test kit is in `effect-decider/testing`.
+ *
+ * @since 0.1.0
+ */
+export * as Decider from "./decider/Decider.ts"
+export * as EventSchema from "./decider/EventSchema.ts"
+export * as Metadata from "./decider/Metadata.ts"
+export * as Category from "./store/Category.ts"
+export * as CommandHandler from "./store/CommandHandler.ts"
+export * as Criteria from "./store/Criteria.ts"
+export * as EventId from "./store/EventId.ts"
+export * as EventStore from "./store/EventStore.ts"
+export * as ExpectedVersion from "./store/ExpectedVersion.ts"
+export * as NewEvent from "./store/NewEvent.ts"
+export * as Position from "./store/Position.ts"
+export type * as RecordedEvent from "./store/RecordedEvent.ts"
+export * as StoreError from "./store/StoreError.ts"
+export * as StreamId from "./store/StreamId.ts"
+export * as StreamVersion from "./store/StreamVersion.ts"

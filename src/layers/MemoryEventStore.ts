@@ -1,0 +1,425 @@
+/**
+ * An event store in the memory of one process, for tests, examples and simulations. What it holds is gone with it.
+ *
+ * It answers as the durable stores do, transactions included. Events stand in one array in global order, at the index of
+ * their position, and once more in an array per stream; nothing is copied on reading but the lists themselves.
+ *
+ * One transaction writes at a time, like on SQLite: it holds the right to write from its start, others wait for it in
+ * turn. What it appends is therefore always the end of the log, so that readers outside see the log up to where it began,
+ * and a rollback cuts the end off.
+ *
+ * @since 0.1.0
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Semaphore from "effect/Semaphore"
+import * as Criteria from "../store/Criteria.ts"
+import * as EventStore from "../store/EventStore.ts"
+import * as Verdict from "../store/internal/verdict.ts"
+import type { NewEvent } from "../store/NewEvent.ts"
+import type { Position } from "../store/Position.ts"
+import type { RecordedEvent } from "../store/RecordedEvent.ts"
+import type { AppendError } from "../store/StoreError.ts"
+import type { StreamId } from "../store/StreamId.ts"
+import * as StreamVersion from "../store/StreamVersion.ts"
+
+/**
+ * How many events a page of a filtered read looks at, at most. A page that stops there says so: its `isEnd` is false.
+ *
+ * @category limits
+ * @since 0.1.0
+ */
+export const maxScanned = 10_000
+
+/**
+ * Makes an empty store.
+ *
+ * **Gotchas**
+ *
+ * A transaction holds the right to write until it ends: an effect in it that waits for an append outside of it waits for
+ * ever. A fiber that was started in a transaction and goes on after its end dies when it uses the store again.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__*/ Effect.sync(() => {
+  const log = new Log()
+  const root = new Turn(undefined, 0)
+  const Current = Context.Reference<Turn>(`effect-decider/layers/MemoryEventStore/Turn/${nextStore++}`, {
+    defaultValue: () => root
+  })
+
+  const reading = <A>(read: (visible: number) => A): Effect.Effect<A> =>
+    Effect.withFiber((fiber) => {
+      const turn = fiber.getRef(Current)
+      return turn.isOpen ? Effect.succeed(read(turn.visible(log))) : ended
+    })
+
+  const withTransaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.withFiber((fiber) => {
+      const outer = fiber.getRef(Current)
+      return inTurn(
+        outer,
+        Effect.uninterruptibleMask((restore) => {
+          if (!outer.isOpen) {
+            return ended
+          }
+          const inner = outer.begin(log)
+          return Effect.onExit(restore(Effect.provideService(effect, Current, inner)), (exit) => {
+            // The transaction around it was over first, and took this one back with it.
+            if (!inner.isOpen) {
+              return Exit.isSuccess(exit) ? ended : Effect.void
+            }
+            inner.end(log, Exit.isSuccess(exit))
+            return Effect.void
+          })
+        })
+      )
+    })
+
+  return EventStore.make({
+    appendAll: (writes) =>
+      Effect.withFiber((fiber) => {
+        const turn = fiber.getRef(Current)
+        if (turn.busy === 0) {
+          return append(log, turn, writes, fiber)
+        }
+        return inTurn(turn, Effect.suspend(() => append(log, turn, writes, fiber)))
+      }),
+    load: (stream, after) =>
+      reading((visible) => {
+        const version = log.version(stream, visible)
+        return {
+          events: after < version ? log.stream(stream).slice(after, version) : [],
+          version: StreamVersion.make(version)
+        }
+      }),
+    readStreamPage: (stream, range) => reading((visible) => streamPage(log, stream, range, visible)),
+    readPage: (range) => reading((visible) => page(log, range, visible)),
+    streamVersion: (stream) => reading((visible) => StreamVersion.make(log.version(stream, visible))),
+    head: reading((visible) => BigInt(visible) as Position),
+    withTransaction
+  })
+})
+
+/**
+ * An empty store for each place where the layer is built. Within one program layers are shared by reference, so all of it
+ * sees one store.
+ *
+ * **Example** (An append and a read)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* EventStore.EventStore
+ *   const stream = StreamId.make("note", "1")
+ *   const taken = yield* NewEvent.make({ type: "NoteTaken", data: { text: "buy milk" } })
+ *   yield* store.append({ stream, expected: ExpectedVersion.NoStream, events: [taken] })
+ *   const { events, version } = yield* store.load(stream)
+ *   return { version, data: events.map((event) => event.data) }
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => { version: 1, data: [{ text: "buy milk" }] }
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<EventStore.EventStore> = /*#__PURE__*/ Layer.effect(EventStore.EventStore, make)
+
+let nextStore = 0
+
+const noEvents: ReadonlyArray<RecordedEvent> = []
+
+/**
+ * The events, in global order and by stream.
+ */
+class Log {
+  /** The event at position `n` has the index `n - 1`. */
+  readonly events: Array<RecordedEvent> = []
+  /** The event with version `n` has the index `n - 1`. A stream without events is not in it. */
+  private readonly streams = new Map<StreamId, Array<RecordedEvent>>()
+  private now: DateTime.Utc = utc(0)
+
+  stream(stream: StreamId): ReadonlyArray<RecordedEvent> {
+    return this.streams.get(stream) ?? noEvents
+  }
+
+  /**
+   * Writes to a stream whose version alone allows it, and answers `undefined` when there is more to find out. Spares the
+   * common append a second look-up of its stream and all of the judging.
+   */
+  writePlain({ events, expected, stream }: EventStore.Write, clock: Clock.Clock): EventStore.Written | undefined {
+    const recorded = this.streams.get(stream)
+    const current = recorded === undefined ? 0 : recorded.length
+    return events.length > 0 &&
+        (expected._tag === "Exact" ? expected.version === current : current === 0 && expected._tag !== "StreamExists")
+      ? this.record(stream, recorded ?? this.open(stream), events, clock)
+      : undefined
+  }
+
+  /**
+   * The version of a stream for a reader that sees the first `visible` events of the log.
+   */
+  version(stream: StreamId, visible: number): number {
+    const events = this.stream(stream)
+    if (visible === this.events.length || events.length === 0) {
+      return events.length
+    }
+    let low = 0
+    let high = events.length
+    const last = BigInt(visible)
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (events[middle]!.position <= last) {
+        low = middle + 1
+      } else {
+        high = middle
+      }
+    }
+    return low
+  }
+
+  /**
+   * Adds events to a stream and answers what became of them.
+   */
+  write(stream: StreamId, events: ReadonlyArray<NewEvent>, clock: Clock.Clock): EventStore.Written {
+    return this.record(stream, this.streams.get(stream) ?? this.open(stream), events, clock)
+  }
+
+  private open(stream: StreamId): Array<RecordedEvent> {
+    const recorded: Array<RecordedEvent> = []
+    this.streams.set(stream, recorded)
+    return recorded
+  }
+
+  private record(
+    stream: StreamId,
+    recorded: Array<RecordedEvent>,
+    events: ReadonlyArray<NewEvent>,
+    clock: Clock.Clock
+  ): EventStore.Written {
+    const millis = clock.currentTimeMillisUnsafe()
+    if (millis !== this.now.epochMilliseconds) {
+      this.now = utc(millis)
+    }
+    const positions: Array<Position> = []
+    for (let i = 0; i < events.length; i++) {
+      const { data, id, metadata, schemaVersion, tags, type } = events[i]!
+      const position = BigInt(this.events.length + 1) as Position
+      const event: RecordedEvent = Object.freeze({
+        id,
+        type,
+        schemaVersion,
+        data,
+        metadata,
+        tags,
+        stream,
+        version: StreamVersion.make(recorded.length + 1),
+        position,
+        recordedAt: this.now
+      })
+      this.events.push(event)
+      recorded.push(event)
+      positions.push(position)
+    }
+    return { stream, version: StreamVersion.make(recorded.length), positions, repeated: false }
+  }
+
+  /**
+   * Takes back all but the first `length` events.
+   */
+  truncate(length: number): void {
+    while (this.events.length > length) {
+      const { stream } = this.events.pop()!
+      const events = this.streams.get(stream)!
+      events.pop()
+      if (events.length === 0) {
+        this.streams.delete(stream)
+      }
+    }
+  }
+}
+
+/**
+ * Who may write: the store itself, a transaction on it, or a nested one. Appends and nested transactions of one level take
+ * turns, so that at any time at most one chain of open transactions goes from the store inwards.
+ */
+class Turn {
+  isOpen = true
+  /** How many hold the lock or wait for it. While there are none, an append need not take it. */
+  busy = 0
+  readonly lock: Semaphore.Semaphore = Semaphore.makeUnsafe(1)
+  private inner: Turn | undefined = undefined
+  private readonly outer: Turn | undefined
+  private readonly start: number
+
+  constructor(outer: Turn | undefined, start: number) {
+    this.outer = outer
+    this.start = start
+  }
+
+  /**
+   * How many events of the log are there for who reads on this level: not those of a transaction inside it.
+   */
+  visible(log: Log): number {
+    return this.inner === undefined ? log.events.length : this.inner.start
+  }
+
+  begin(log: Log): Turn {
+    this.inner = new Turn(this, log.events.length)
+    return this.inner
+  }
+
+  end(log: Log, commits: boolean): void {
+    // A nested transaction that outlives this one never came to its own end.
+    this.inner?.end(log, false)
+    if (!commits) {
+      log.truncate(this.start)
+    }
+    this.isOpen = false
+    this.outer!.inner = undefined
+  }
+}
+
+/**
+ * Runs an effect when it is its turn on a level: in the order of asking, and interruptible while waiting.
+ */
+const inTurn = <A, E, R>(turn: Turn, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => {
+      turn.busy++
+    }),
+    () => turn.lock.withPermit(effect),
+    () =>
+      Effect.sync(() => {
+        turn.busy--
+      })
+  )
+
+const ended = /*#__PURE__*/ Effect.suspend(() =>
+  Effect.die(
+    new Error(
+      "The transaction has ended, but a fiber that was started in it still uses the event store. " +
+        "Wait for the fiber inside the transaction, or start it outside."
+    )
+  )
+)
+
+const append = (
+  log: Log,
+  turn: Turn,
+  writes: NonEmptyReadonlyArray<EventStore.Write>,
+  fiber: Fiber.Fiber<unknown, unknown>
+): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> => {
+  if (!turn.isOpen) {
+    return ended
+  }
+  const clock = fiber.getRef(Clock.Clock)
+  const written = writes.length === 1 ? log.writePlain(writes[0], clock) : undefined
+  if (written !== undefined) {
+    return Effect.succeed([written])
+  }
+  const verdicts = Verdict.all(writes, (write) => {
+    const events = log.stream(write.stream)
+    return Verdict.one(
+      write,
+      events.length,
+      (version, count) => events.slice(version, version + count).map((event) => event.id)
+    )
+  })
+  return Result.isFailure(verdicts)
+    ? Effect.fail(verdicts.failure)
+    : Effect.succeed(writes.map((write, i) => execute(log, write, verdicts.success[i]!, clock)))
+}
+
+const execute = (
+  log: Log,
+  { events, stream }: EventStore.Write,
+  verdict: Verdict.Verdict,
+  clock: Clock.Clock
+): EventStore.Written => {
+  switch (verdict._tag) {
+    case "Write":
+      return log.write(stream, events, clock)
+    case "Check":
+      return { stream, version: verdict.version, positions: [], repeated: false }
+    case "Repeat": {
+      const version = verdict.after + events.length
+      return {
+        stream,
+        version: StreamVersion.make(version),
+        positions: log.stream(stream).slice(verdict.after, version).map((event) => event.position),
+        repeated: true
+      }
+    }
+  }
+}
+
+const streamPage = (
+  log: Log,
+  stream: StreamId,
+  { after, direction, limit, upTo }: EventStore.StreamRange,
+  visible: number
+): EventStore.StreamPage => {
+  const events = log.stream(stream)
+  const end = Math.min(upTo, log.version(stream, visible))
+  if (after >= end) {
+    return { events: [], isEnd: true }
+  }
+  const isEnd = end - after <= limit
+  return direction === "forward"
+    ? { events: events.slice(after, isEnd ? end : after + limit), isEnd }
+    : { events: events.slice(isEnd ? after : end - limit, end).reverse(), isEnd }
+}
+
+const page = (log: Log, range: EventStore.Range, visible: number): EventStore.Page => {
+  const { category, criteria, direction, limit } = range
+  const isForward = direction === "forward"
+  // Indices of the events in the range: from `start` up to, not including, `end`.
+  const start = toIndex(range.after, visible)
+  const end = toIndex(range.upTo, visible)
+  if (start >= end) {
+    return { events: [], scanned: isForward ? range.after : range.upTo, isEnd: true }
+  }
+  const count = end - start
+  if (category === undefined && criteria._tag === "All") {
+    const length = Math.min(count, limit)
+    return {
+      events: isForward ? log.events.slice(start, start + length) : log.events.slice(end - length, end).reverse(),
+      scanned: positionAt(isForward ? start + length - 1 : end - length),
+      isEnd: length === count
+    }
+  }
+  const prefix = category === undefined ? "" : `${category}-`
+  const events: Array<RecordedEvent> = []
+  const most = Math.min(count, maxScanned)
+  let scanned = 0
+  while (scanned < most && events.length < limit) {
+    const event = log.events[isForward ? start + scanned : end - 1 - scanned]!
+    scanned++
+    if (event.stream.startsWith(prefix) && Criteria.matches(criteria, event)) {
+      events.push(event)
+    }
+  }
+  return { events, scanned: positionAt(isForward ? start + scanned - 1 : end - scanned), isEnd: scanned === count }
+}
+
+const toIndex = (position: Position, visible: number): number =>
+  position >= BigInt(visible) ? visible : Number(position)
+
+const positionAt = (index: number): Position => BigInt(index + 1) as Position
+
+// One for all events of a millisecond, so a reader must not be able to change it.
+const utc = (millis: number): DateTime.Utc =>
+  Object.defineProperty(DateTime.makeUnsafe(millis), "epochMilliseconds", { writable: false, configurable: false })

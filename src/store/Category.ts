@@ -1,0 +1,173 @@
+/**
+ * A kind of entity: the decider that rules it and the schema its events are stored with, under one stream category.
+ *
+ * The store knows JSON; a category adds the types.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import type { Decider } from "../decider/Decider.ts"
+import type { EventSchema } from "../decider/EventSchema.ts"
+import type { Metadata } from "../decider/Metadata.ts"
+import type { EventId } from "./EventId.ts"
+import type { NewEvent } from "./NewEvent.ts"
+import type { RecordedEvent } from "./RecordedEvent.ts"
+import { EventDecodeError, InvalidEvent } from "./StoreError.ts"
+import * as StreamId from "./StreamId.ts"
+
+/**
+ * A kind of entity, each with a stream `name-id`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Category<in Command, in out State, in out Event, out Refusal = never> {
+  readonly name: string
+  readonly decider: Decider<Command, State, Event, Refusal>
+  readonly events: EventSchema<Event>
+}
+
+/**
+ * @since 0.1.0
+ */
+export declare namespace Category {
+  /**
+   * Any category, for constraints.
+   *
+   * @category utility types
+   * @since 0.1.0
+   */
+  export interface Any {
+    readonly name: string
+    readonly decider: Decider.Any
+    readonly events: EventSchema<any>
+  }
+}
+
+/**
+ * Builds a category.
+ *
+ * **Gotchas**
+ *
+ * Throws when the name is empty or has a dash: the category of a stream ends at the first dash.
+ *
+ * **Example** (Counters)
+ *
+ * ```ts
+ * import { Result, Schema } from "effect"
+ * import { Category, Decider, EventSchema } from "effect-decider"
+ *
+ * const CounterEvent = Schema.TaggedUnion({ Counted: { by: Schema.Int } })
+ *
+ * const Counters = Category.make("counter", {
+ *   decider: Decider.make({
+ *     initialState: 0,
+ *     decide: (by: number, _count: number) => Result.succeed([CounterEvent.cases.Counted.make({ by })]),
+ *     evolve: (count, event: typeof CounterEvent.Type) => count + event.by
+ *   }),
+ *   events: EventSchema.make({ event: CounterEvent })
+ * })
+ *
+ * Category.stream(Counters, "7") // => "counter-7"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <Command, State, Event, Refusal>(
+  name: string,
+  options: {
+    readonly decider: Decider<Command, State, Event, Refusal>
+    readonly events: EventSchema<NoInfer<Event>>
+  }
+): Category<Command, State, Event, Refusal> => {
+  if (name.length === 0 || name.includes("-")) {
+    throw new Error(`"${name}" is no category: a category is not empty and has no dash, for example "cart".`)
+  }
+  return { name, decider: options.decider, events: options.events }
+}
+
+/**
+ * The stream of one entity.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const stream = (self: Category.Any, id: string): StreamId.StreamId => StreamId.make(self.name, id)
+
+/**
+ * The domain events that a recorded event stands for.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const decode = <Event>(
+  self: { readonly events: EventSchema<Event> },
+  recorded: RecordedEvent
+): Result.Result<ReadonlyArray<Event>, EventDecodeError> => {
+  const decoded = self.events.decode(recorded)
+  return Result.isSuccess(decoded)
+    ? Result.succeed(decoded.success)
+    : Result.fail(
+        new EventDecodeError({
+          stream: recorded.stream,
+          version: recorded.version,
+          position: recorded.position,
+          type: recorded.type,
+          schemaVersion: recorded.schemaVersion,
+          issue: decoded.failure.message
+        })
+      )
+}
+
+/**
+ * Folds recorded events onto a state.
+ *
+ * @category folding
+ * @since 0.1.0
+ */
+export const foldFrom = <Command, State, Event, Refusal>(
+  self: Category<Command, State, Event, Refusal>,
+  state: State,
+  recorded: Iterable<RecordedEvent>
+): Result.Result<State, EventDecodeError> => {
+  const evolve = self.decider.evolve
+  for (const event of recorded) {
+    const decoded = decode(self, event)
+    if (Result.isFailure(decoded)) {
+      return Result.fail(decoded.failure)
+    }
+    for (const domainEvent of decoded.success) {
+      state = evolve(state, domainEvent)
+    }
+  }
+  return Result.succeed(state)
+}
+
+/**
+ * The events to append for a list of domain events. `ids` has one for each.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encode = <Event>(
+  self: { readonly events: EventSchema<Event> },
+  events: ReadonlyArray<Event>,
+  options: {
+    readonly stream: StreamId.StreamId
+    readonly metadata: Metadata
+    readonly ids: ReadonlyArray<EventId>
+  }
+): Result.Result<ReadonlyArray<NewEvent>, InvalidEvent> => {
+  const { ids, metadata, stream } = options
+  const encoded: Array<NewEvent> = []
+  for (let index = 0; index < events.length; index++) {
+    const stored = self.events.encode(events[index]!)
+    if (Result.isFailure(stored)) {
+      return Result.fail(new InvalidEvent({ stream, index, issue: stored.failure }))
+    }
+    const { data, schemaVersion, tags, type } = stored.success
+    encoded.push({ id: ids[index]!, type, schemaVersion, data, metadata, tags })
+  }
+  return Result.succeed(encoded)
+}

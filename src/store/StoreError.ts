@@ -1,0 +1,253 @@
+/**
+ * Everything that can go wrong at an event store, as a closed union of tagged errors.
+ *
+ * Each carries the facts to act on, and its message says what happened and what to do next. They are schemas, so they
+ * cross process boundaries.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { EventId } from "./EventId.ts"
+import * as ExpectedVersion from "./ExpectedVersion.ts"
+import { Position } from "./Position.ts"
+import { StreamId } from "./StreamId.ts"
+import { StreamVersion } from "./StreamVersion.ts"
+
+/**
+ * The stream was not as the append expected. Nothing was written.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class VersionConflict extends Schema.TaggedError<VersionConflict>("effect-decider/store/VersionConflict")(
+  "VersionConflict",
+  { stream: StreamId, expected: ExpectedVersion.ExpectedVersion, actual: StreamVersion }
+) {
+  override get message(): string {
+    const actual = this.actual === 0 ? "does not exist" : `is at version ${this.actual}`
+    return (
+      `Stream "${this.stream}" ${actual}, expected ${ExpectedVersion.format(this.expected)}. ` +
+      "Read what is new in the stream and decide again."
+    )
+  }
+}
+
+/**
+ * An event that the append's condition forbids was recorded. Nothing was written.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class AppendConditionFailed extends Schema.TaggedError<AppendConditionFailed>(
+  "effect-decider/store/AppendConditionFailed"
+)("AppendConditionFailed", { position: Position }) {
+  override get message(): string {
+    return (
+      `An event that the append condition forbids stands at position ${this.position}. ` +
+      "Read the matching events again and decide again."
+    )
+  }
+}
+
+/**
+ * Some, but not all, of the events of an append are in the store already. Nothing was written.
+ *
+ * A repeat must carry the same events in the same order; this one mixes old ids and new ones.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class IdempotencyViolation extends Schema.TaggedError<IdempotencyViolation>(
+  "effect-decider/store/IdempotencyViolation"
+)("IdempotencyViolation", {
+  stream: Schema.optionalKey(StreamId),
+  key: Schema.optionalKey(Schema.String),
+  ids: Schema.Array(EventId)
+}) {
+  override get message(): string {
+    const where = this.stream === undefined ? "The append" : `The append to "${this.stream}"`
+    return (
+      `${where} repeats only a part of an earlier one: ${this.ids.length === 1 ? "event" : "events"} ` +
+      `${this.ids.slice(0, 3).join(", ")}${this.ids.length > 3 ? ", …" : ""} ${
+        this.ids.length === 1 ? "is" : "are"
+      } stored already, the rest is not. Repeat an append with exactly the same events, or give new events new ids.`
+    )
+  }
+}
+
+/**
+ * An event that no store can hold. Nothing was sent.
+ *
+ * `index` counts the events of the stream's write from 0.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidEvent extends Schema.TaggedError<InvalidEvent>("effect-decider/store/InvalidEvent")(
+  "InvalidEvent",
+  { stream: Schema.String, index: Schema.Natural, issue: Schema.String }
+) {
+  override get message(): string {
+    return (
+      `Event ${this.index} of the append to ${JSON.stringify(abbreviate(this.stream))} cannot be stored: ` +
+      `${this.issue}. Nothing was written; correct the event and append again.`
+    )
+  }
+}
+
+/**
+ * A request that no store can answer: a name that is no stream name, a limit that is no number, an empty append.
+ * Nothing was sent.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("effect-decider/store/InvalidRequest")(
+  "InvalidRequest",
+  { operation: Schema.String, issue: Schema.String }
+) {
+  override get message(): string {
+    return `The ${this.operation} was refused: ${this.issue}. Nothing was read or written; correct the request.`
+  }
+}
+
+/**
+ * The stream was closed for good: its history stays, nothing can be appended.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StreamTombstoned extends Schema.TaggedError<StreamTombstoned>("effect-decider/store/StreamTombstoned")(
+  "StreamTombstoned",
+  { stream: StreamId }
+) {
+  override get message(): string {
+    return `Stream "${this.stream}" is closed for good. Its history can be read; write to another stream.`
+  }
+}
+
+/**
+ * A stored event that this program's schemas cannot read.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class EventDecodeError extends Schema.TaggedError<EventDecodeError>("effect-decider/store/EventDecodeError")(
+  "EventDecodeError",
+  {
+    stream: StreamId,
+    version: StreamVersion,
+    position: Position,
+    type: Schema.String,
+    schemaVersion: Schema.Int,
+    issue: Schema.String
+  }
+) {
+  override get message(): string {
+    return (
+      `Event ${this.version} of "${this.stream}" (${this.type} v${this.schemaVersion}, position ${this.position}) ` +
+      `cannot be read: ${this.issue}. Stored events never change: adapt the event schema so that it reads this one.`
+    )
+  }
+}
+
+/**
+ * The store did not answer, or answered with a failure of its own.
+ *
+ * The operation had no effect. `isRetryable` says whether the same call may succeed later.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StoreUnavailable extends Schema.TaggedError<StoreUnavailable>("effect-decider/store/StoreUnavailable")(
+  "StoreUnavailable",
+  { operation: Schema.String, cause: Schema.Defect(), isRetryable: Schema.Boolean }
+) {
+  override get message(): string {
+    const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    return (
+      `The store failed in ${this.operation}: ${cause}. ` +
+      (this.isRetryable ? "Trying again may help." : "Trying again will not help; look at the cause.")
+    )
+  }
+}
+
+/**
+ * The connection was lost while committing: the events may or may not be stored.
+ *
+ * Appending the same events with the same ids again is safe and finds out.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class CommitUnknown extends Schema.TaggedError<CommitUnknown>("effect-decider/store/CommitUnknown")(
+  "CommitUnknown",
+  { operation: Schema.String, cause: Schema.Defect() }
+) {
+  override get message(): string {
+    return (
+      `The connection was lost during ${this.operation}, so it is not known whether it took effect. ` +
+      "Repeat it with the same event ids: what is stored already is not stored twice."
+    )
+  }
+}
+
+/**
+ * Every way an append can fail.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type AppendError =
+  | VersionConflict
+  | AppendConditionFailed
+  | IdempotencyViolation
+  | InvalidEvent
+  | InvalidRequest
+  | StreamTombstoned
+  | StoreUnavailable
+  | CommitUnknown
+
+/**
+ * Every way a read can fail.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ReadError = InvalidRequest | StoreUnavailable
+
+/**
+ * Every way a transaction can fail by itself, besides the failures of what runs in it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type TransactionError = StoreUnavailable | CommitUnknown
+
+/**
+ * Everything that can go wrong at an event store.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type StoreError = AppendError | ReadError | TransactionError | EventDecodeError
+
+/**
+ * Schema for {@link StoreError}.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const StoreError = Schema.Union([
+  VersionConflict,
+  AppendConditionFailed,
+  IdempotencyViolation,
+  InvalidEvent,
+  InvalidRequest,
+  StreamTombstoned,
+  EventDecodeError,
+  StoreUnavailable,
+  CommitUnknown
+])
+
+const abbreviate = (text: string): string => (text.length > 80 ? `${text.slice(0, 80)}…` : text)

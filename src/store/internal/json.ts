@@ -1,0 +1,137 @@
+/**
+ * Private copies of JSON values: checked, frozen, and with nothing in them that some store could not hold.
+ */
+import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
+
+/**
+ * Deeper nesting is refused: PostgreSQL and JSON parsers overflow their stacks on it, and a cycle has no end.
+ */
+export const maxDepth = 256
+
+/**
+ * A checked copy, and an upper bound of its length in bytes as JSON text, which spares measuring small events.
+ */
+export interface Copy<A> {
+  readonly value: A
+  readonly maxBytes: number
+}
+
+/**
+ * Copies and freezes a JSON value, `-0` as `0`. Fails with what is wrong and where.
+ */
+export const copy = <A extends Schema.Json>(value: A): Result.Result<Copy<A>, string> => {
+  const copier = new Copier()
+  const copied = copier.copy(value, 0)
+  return copier.issue === undefined
+    ? Result.succeed({ value: copied as A, maxBytes: copier.maxBytes })
+    : Result.fail(`${copier.issue} at ${copier.path.length === 0 ? "the top" : pathOf(copier.path)}`)
+}
+
+/**
+ * What no store can hold in a text, if anything.
+ */
+export const textIssue = (text: string): string | undefined =>
+  text.includes("\u0000")
+    ? "it contains the character U+0000"
+    : text.isWellFormed()
+      ? undefined
+      : "it contains a lone surrogate (half of a character)"
+
+/**
+ * The length of a text in UTF-8.
+ */
+export const utf8Length = (text: string): number => {
+  let bytes = text.length
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    // Two surrogates make four bytes, so each adds one.
+    bytes += unit < 0x80 ? 0 : unit < 0x800 ? 1 : unit >= 0xd800 && unit <= 0xdfff ? 1 : 2
+  }
+  return bytes
+}
+
+class Copier {
+  maxBytes = 0
+  issue: string | undefined = undefined
+  /** Where the issue is; filled from the inside out. */
+  readonly path: Array<string | number> = []
+
+  copy(value: unknown, depth: number): Schema.Json {
+    switch (typeof value) {
+      case "string":
+        return this.text(value)
+      case "number":
+        this.maxBytes += 25
+        return Number.isFinite(value) ? value + 0 : this.fail(`${value} is no JSON number`)
+      case "boolean":
+        this.maxBytes += 5
+        return value
+      case "object":
+        if (value === null) {
+          this.maxBytes += 4
+          return null
+        }
+        if (depth === maxDepth) {
+          return this.fail(`it is nested deeper than ${maxDepth} levels`)
+        }
+        return Array.isArray(value) ? this.array(value, depth) : this.object(value, depth)
+      default:
+        return this.fail(`${typeof value} is no JSON value`)
+    }
+  }
+
+  private array(values: ReadonlyArray<unknown>, depth: number): Schema.Json {
+    const copied: Array<Schema.Json> = []
+    this.maxBytes += 2
+    for (let i = 0; i < values.length; i++) {
+      copied.push(this.copy(values[i], depth + 1))
+      this.maxBytes += 1
+      if (this.issue !== undefined) {
+        this.path.unshift(i)
+        return null
+      }
+    }
+    return Object.freeze(copied)
+  }
+
+  private object(value: object, depth: number): Schema.Json {
+    const prototype = Object.getPrototypeOf(value)
+    if (prototype !== Object.prototype && prototype !== null) {
+      return this.fail(`a ${prototype.constructor?.name ?? "class"} instance is no JSON value`)
+    }
+    const copied: Record<string, Schema.Json> = {}
+    this.maxBytes += 2
+    for (const key of Object.keys(value)) {
+      this.text(key)
+      const member = this.issue === undefined ? this.copy((value as Record<string, unknown>)[key], depth + 1) : null
+      this.maxBytes += 2
+      if (this.issue !== undefined) {
+        this.path.unshift(key)
+        return null
+      }
+      if (key === "__proto__") {
+        // Assigning it would change the prototype; JSON.parse makes it a field like any other.
+        Object.defineProperty(copied, key, { value: member, enumerable: true, configurable: true, writable: true })
+      } else {
+        copied[key] = member
+      }
+    }
+    return Object.freeze(copied)
+  }
+
+  private text(text: string): string {
+    // An escaped control character takes six bytes.
+    this.maxBytes += text.length * 6 + 2
+    const issue = textIssue(text)
+    return issue === undefined ? text : (this.fail(issue) ?? text)
+  }
+
+  private fail(issue: string): null {
+    this.issue ??= issue
+    return null
+  }
+}
+
+const pathOf = (path: ReadonlyArray<string | number>): string =>
+  path.map((key) => (typeof key === "number" ? `[${key}]` : `[${JSON.stringify(key)}]`)).join("")

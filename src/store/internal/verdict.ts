@@ -1,0 +1,109 @@
+/**
+ * Whether a write may be made, is a repeat of one that was made, or fails.
+ *
+ * The rules are KurrentDB's for idempotent appends, made exact: event ids are looked at before the version, so that a
+ * retried append gets its first answer even when the stream has grown since.
+ */
+import * as Result from "effect/Result"
+import type { EventId } from "../EventId.ts"
+import type { Write } from "../EventStore.ts"
+import * as ExpectedVersion from "../ExpectedVersion.ts"
+import { IdempotencyViolation, VersionConflict } from "../StoreError.ts"
+import * as StreamVersion from "../StreamVersion.ts"
+
+/**
+ * What is to be done with a write. A repeat began after version `after`.
+ */
+export type Verdict =
+  | { readonly _tag: "Write" }
+  | { readonly _tag: "Check"; readonly version: StreamVersion.StreamVersion }
+  | { readonly _tag: "Repeat"; readonly after: number }
+
+const write: Verdict = { _tag: "Write" }
+
+/**
+ * Judges one write on a stream at version `current`. `idsAfter` looks up the ids of at most `count` events after a
+ * version; it is called only when a repeat is possible.
+ */
+export const one = (
+  { events, expected, stream }: Write,
+  current: number,
+  idsAfter: (version: number, count: number) => ReadonlyArray<EventId>
+): Result.Result<Verdict, VersionConflict | IdempotencyViolation> => {
+  const conflict = () => Result.fail(new VersionConflict({ stream, expected, actual: StreamVersion.make(current) }))
+  if (events.length === 0) {
+    return ExpectedVersion.matches(expected, current)
+      ? Result.succeed({ _tag: "Check", version: StreamVersion.make(current) })
+      : conflict()
+  }
+  const exact = expected._tag === "Exact" ? expected.version : expected._tag === "NoStream" ? 0 : undefined
+  if (exact !== undefined) {
+    if (current <= exact) {
+      return current === exact ? Result.succeed(write) : conflict()
+    }
+    const stored = idsAfter(exact, events.length)
+    if (stored[0] !== events[0]!.id) {
+      return conflict()
+    }
+    return stored.length === events.length && events.every((event, i) => event.id === stored[i])
+      ? Result.succeed({ _tag: "Repeat", after: exact })
+      : violation(stream, events, stored)
+  }
+  if (current === 0) {
+    return expected._tag === "Any" ? Result.succeed(write) : conflict()
+  }
+  const after = Math.max(0, current - events.length)
+  const stored = idsAfter(after, events.length)
+  if (stored.length === events.length && events.every((event, i) => event.id === stored[i])) {
+    return Result.succeed({ _tag: "Repeat", after })
+  }
+  return events.some((event) => stored.includes(event.id)) ? violation(stream, events, stored) : Result.succeed(write)
+}
+
+/**
+ * Judges the writes of one append together: it is made whole, it is a repeat in every write that has events, or it fails.
+ *
+ * When every write that has events is a repeat, the writes without events are not checked again: they held when the
+ * original was made, and their streams may have grown since.
+ */
+export const all = (
+  writes: ReadonlyArray<Write>,
+  judge: (write: Write) => Result.Result<Verdict, VersionConflict | IdempotencyViolation>
+): Result.Result<ReadonlyArray<Verdict>, VersionConflict | IdempotencyViolation> => {
+  const verdicts = writes.map(judge)
+  const repeated = writes.filter((_, i) => isRepeat(verdicts[i]!))
+  if (repeated.length > 0) {
+    if (writes.some((write, i) => write.events.length > 0 && !isRepeat(verdicts[i]!))) {
+      return Result.fail(
+        new IdempotencyViolation({ ids: repeated.flatMap((write) => write.events.map((event) => event.id)) })
+      )
+    }
+    return Result.succeed(
+      verdicts.map((verdict, i) =>
+        Result.isSuccess(verdict)
+          ? verdict.success
+          : { _tag: "Check", version: originalVersion(verdict.failure, writes[i]!) }
+      )
+    )
+  }
+  return Result.all(verdicts)
+}
+
+const isRepeat = (verdict: Result.Result<Verdict, unknown>): boolean =>
+  Result.isSuccess(verdict) && verdict.success._tag === "Repeat"
+
+// A check that no longer holds named the version it held at, or that the stream did not exist.
+const originalVersion = (failure: VersionConflict | IdempotencyViolation, { expected }: Write) =>
+  expected._tag === "Exact"
+    ? expected.version
+    : failure._tag === "VersionConflict" && expected._tag !== "NoStream"
+      ? failure.actual
+      : StreamVersion.none
+
+const violation = (stream: Write["stream"], events: Write["events"], stored: ReadonlyArray<EventId>) =>
+  Result.fail(
+    new IdempotencyViolation({
+      stream,
+      ids: events.filter((event) => stored.includes(event.id)).map((event) => event.id)
+    })
+  )
