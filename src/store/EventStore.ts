@@ -236,7 +236,8 @@ export interface Range {
 }
 
 /**
- * What the maker of a store writes. Everything it is given has been checked, and the events are private, frozen copies.
+ * What the maker of a store writes. Everything it is given has been checked, and the events are private copies whose data,
+ * metadata and tags are frozen.
  *
  * @category models
  * @since 0.1.0
@@ -273,7 +274,9 @@ export const pageSize = 1000
 export const make = (primitives: Primitives): EventStore["Service"] => {
   const readPage = (options?: ReadOptions) => {
     const range = Admission.range(options)
-    return Result.isFailure(range) ? Effect.fail(range.failure) : primitives.readPage(range.success)
+    return Result.isFailure(range)
+      ? Effect.fail(range.failure)
+      : primitives.readPage({ ...range.success, limit: Math.min(range.success.limit, pageSize) })
   }
   return EventStore.of({
     append: (write, options) =>

@@ -33,27 +33,30 @@ export const writes = (
   if (options?.condition !== undefined) {
     return refuse("append conditions are not supported yet; expect a version of each stream instead")
   }
-  let events = 0
-  const streams = new Set<StreamId.StreamId>()
+  const copier = new Json.Copier()
   const admitted: Array<Write> = []
+  const streams = new Set<StreamId.StreamId>()
+  let events = 0
   for (const write of requested) {
     const issue = streamIssue(write.stream) ?? expectedIssue(write)
     if (issue !== undefined) {
       return refuse(issue)
     }
-    if (streams.has(write.stream)) {
-      return refuse(`stream "${write.stream}" stands in it twice; put its events into one write`)
+    if (requested.length > 1) {
+      if (streams.has(write.stream)) {
+        return refuse(`stream "${write.stream}" stands in it twice; put its events into one write`)
+      }
+      streams.add(write.stream)
     }
-    streams.add(write.stream)
     events += write.events.length
     if (events > limits.events) {
       return refuse(`it has more than ${limits.events} events; append them in several steps`)
     }
-    const copies = copyEvents(write)
-    if (Result.isFailure(copies)) {
-      return Result.fail(copies.failure)
+    const copies = copyEvents(write, copier)
+    if (copies instanceof InvalidEvent) {
+      return Result.fail(copies)
     }
-    admitted.push({ stream: write.stream, expected: write.expected, events: copies.success })
+    admitted.push({ stream: write.stream, expected: write.expected, events: copies })
   }
   return isArrayNonEmpty(admitted) ? Result.succeed(admitted) : refuse("it writes to no stream")
 }
@@ -101,66 +104,71 @@ export const range = (options: ReadOptions = {}): Result.Result<Range, InvalidRe
     : Result.fail(new InvalidRequest({ operation: "read", issue }))
 }
 
-const copyEvents = (write: Write): Result.Result<ReadonlyArray<NewEvent>, InvalidEvent> => {
+const copyEvents = (write: Write, copier: Json.Copier): ReadonlyArray<NewEvent> | InvalidEvent => {
+  const { events, stream } = write
   const copies: Array<NewEvent> = []
-  const ids = new Set<string>()
-  for (let index = 0; index < write.events.length; index++) {
-    const event = copyEvent(write.events[index]!)
-    const issue = Result.isFailure(event)
-      ? event.failure
-      : ids.has(event.success.id)
-        ? `its id ${event.success.id} is that of an earlier event of the same write`
-        : undefined
-    if (Result.isFailure(event) || issue !== undefined) {
-      return Result.fail(new InvalidEvent({ stream: write.stream, index, issue: issue! }))
+  const ids = events.length > 1 ? new Set<string>() : undefined
+  for (let index = 0; index < events.length; index++) {
+    const event = events[index]!
+    if (ids?.has(event.id) === true) {
+      return new InvalidEvent({
+        stream,
+        index,
+        issue: `its id ${event.id} is that of an earlier event of the same write`
+      })
     }
-    ids.add(event.success.id)
-    copies.push(event.success)
+    ids?.add(event.id)
+    const copy = copyEvent(event, copier)
+    if (typeof copy === "string") {
+      return new InvalidEvent({ stream, index, issue: copy })
+    }
+    copies.push(copy)
   }
-  return Result.succeed(copies)
+  return copies
 }
 
-const copyEvent = (event: NewEvent): Result.Result<NewEvent, string> => {
-  if (!EventId.is(event.id)) {
-    return Result.fail(`its id ${JSON.stringify(event.id)} is no UUID in lower case`)
+// A copy, or what is wrong with the event.
+const copyEvent = (event: NewEvent, copier: Json.Copier): NewEvent | string => {
+  const { id, schemaVersion, tags, type } = event
+  if (!EventId.is(id)) {
+    return `its id ${JSON.stringify(id)} is no UUID in lower case`
   }
-  const issue = nameIssue("its type", event.type, limits.typeBytes) ?? tagsIssue(event.tags)
+  const issue = nameIssue("its type", type, limits.typeBytes) ?? tagsIssue(tags)
   if (issue !== undefined) {
-    return Result.fail(issue)
+    return issue
   }
-  if (!Number.isInteger(event.schemaVersion) || event.schemaVersion < 1 || event.schemaVersion > StreamVersion.max) {
-    return Result.fail(`its schema version ${event.schemaVersion} is no integer from 1 to ${StreamVersion.max}`)
+  if (!Number.isInteger(schemaVersion) || schemaVersion < 1 || schemaVersion > StreamVersion.max) {
+    return `its schema version ${schemaVersion} is no integer from 1 to ${StreamVersion.max}`
   }
-  const data = Json.copy(event.data)
-  if (Result.isFailure(data)) {
-    return Result.fail(`its data is not plain JSON: ${data.failure}`)
+  copier.start()
+  const data = copier.copy(event.data)
+  if (data === undefined) {
+    return `its data is not plain JSON: ${copier.takeIssue()}`
   }
-  const metadata = Json.copy(event.metadata)
-  if (Result.isFailure(metadata)) {
-    return Result.fail(`its metadata is not plain JSON: ${metadata.failure}`)
+  if (!isObject(event.metadata)) {
+    return "its metadata is no JSON object"
   }
-  if (!isObject(metadata.success.value)) {
-    return Result.fail("its metadata is no JSON object")
+  const metadata = copier.copy(event.metadata)
+  if (metadata === undefined) {
+    return `its metadata is not plain JSON: ${copier.takeIssue()}`
   }
-  if (data.success.maxBytes + metadata.success.maxBytes > limits.eventBytes) {
-    const bytes = jsonBytes(data.success.value) + jsonBytes(metadata.success.value)
+  if (copier.maxBytes > limits.eventBytes) {
+    const bytes = jsonBytes(data) + jsonBytes(metadata)
     if (bytes > limits.eventBytes) {
-      return Result.fail(
-        `its data and metadata take ${bytes} bytes of JSON, ${limits.eventBytes} at most; store large content elsewhere ` +
-          "and refer to it"
+      return (
+        `its data and metadata take ${bytes} bytes of JSON, ${limits.eventBytes} at most; store large content ` +
+        "elsewhere and refer to it"
       )
     }
   }
-  return Result.succeed(
-    Object.freeze({
-      id: event.id,
-      type: event.type,
-      schemaVersion: event.schemaVersion,
-      data: data.success.value,
-      metadata: metadata.success.value,
-      tags: event.tags.length === 0 ? noTags : Object.freeze(Array.from(new Set(event.tags)))
-    })
-  )
+  return {
+    id,
+    type,
+    schemaVersion,
+    data,
+    metadata,
+    tags: tags.length === 0 ? noTags : Object.freeze([...new Set(tags)])
+  }
 }
 
 const noTags: ReadonlyArray<string> = Object.freeze([])

@@ -1,32 +1,12 @@
 /**
  * Private copies of JSON values: checked, frozen, and with nothing in them that some store could not hold.
  */
-import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 
 /**
  * Deeper nesting is refused: PostgreSQL and JSON parsers overflow their stacks on it, and a cycle has no end.
  */
 export const maxDepth = 256
-
-/**
- * A checked copy, and an upper bound of its length in bytes as JSON text, which spares measuring small events.
- */
-export interface Copy<A> {
-  readonly value: A
-  readonly maxBytes: number
-}
-
-/**
- * Copies and freezes a JSON value, `-0` as `0`. Fails with what is wrong and where.
- */
-export const copy = <A extends Schema.Json>(value: A): Result.Result<Copy<A>, string> => {
-  const copier = new Copier()
-  const copied = copier.copy(value, 0)
-  return copier.issue === undefined
-    ? Result.succeed({ value: copied as A, maxBytes: copier.maxBytes })
-    : Result.fail(`${copier.issue} at ${copier.path.length === 0 ? "the top" : pathOf(copier.path)}`)
-}
 
 /**
  * What no store can hold in a text, if anything.
@@ -51,13 +31,39 @@ export const utf8Length = (text: string): number => {
   return bytes
 }
 
-class Copier {
+/**
+ * Copies and freezes JSON values, `-0` as `0`. One copier serves many values, which spares a hot path its allocations.
+ */
+export class Copier {
+  /** An upper bound of the bytes that the values copied since `start` take as JSON text; small ones need no measuring. */
   maxBytes = 0
-  issue: string | undefined = undefined
+  private issue: string | undefined = undefined
   /** Where the issue is; filled from the inside out. */
-  readonly path: Array<string | number> = []
+  private readonly path: Array<string | number> = []
 
-  copy(value: unknown, depth: number): Schema.Json {
+  /**
+   * Begins with another group of values.
+   */
+  start(): void {
+    this.maxBytes = 0
+  }
+
+  /**
+   * A private copy, or `undefined` when the value is not plain JSON: then `takeIssue` says why.
+   */
+  copy<A extends Schema.Json>(value: A): A | undefined {
+    const copied = this.value(value, 0) as A
+    return this.issue === undefined ? copied : undefined
+  }
+
+  takeIssue(): string {
+    const issue = `${this.issue} at ${this.path.length === 0 ? "the top" : pathOf(this.path)}`
+    this.issue = undefined
+    this.path.length = 0
+    return issue
+  }
+
+  private value(value: unknown, depth: number): Schema.Json {
     switch (typeof value) {
       case "string":
         return this.text(value)
@@ -85,7 +91,7 @@ class Copier {
     const copied: Array<Schema.Json> = []
     this.maxBytes += 2
     for (let i = 0; i < values.length; i++) {
-      copied.push(this.copy(values[i], depth + 1))
+      copied.push(this.value(values[i], depth + 1))
       this.maxBytes += 1
       if (this.issue !== undefined) {
         this.path.unshift(i)
@@ -100,22 +106,29 @@ class Copier {
     if (prototype !== Object.prototype && prototype !== null) {
       return this.fail(`a ${prototype.constructor?.name ?? "class"} instance is no JSON value`)
     }
-    const copied: Record<string, Schema.Json> = {}
     this.maxBytes += 2
-    for (const key of Object.keys(value)) {
+    let copied: Record<string, Schema.Json> | undefined
+    for (const key in value) {
+      if (!Object.hasOwn(value, key)) {
+        continue
+      }
       this.text(key)
-      const member = this.issue === undefined ? this.copy((value as Record<string, unknown>)[key], depth + 1) : null
+      const member = this.issue === undefined ? this.value((value as Record<string, unknown>)[key], depth + 1) : null
       this.maxBytes += 2
       if (this.issue !== undefined) {
         this.path.unshift(key)
         return null
       }
+      copied ??= {}
       if (key === "__proto__") {
         // Assigning it would change the prototype; JSON.parse makes it a field like any other.
         Object.defineProperty(copied, key, { value: member, enumerable: true, configurable: true, writable: true })
       } else {
         copied[key] = member
       }
+    }
+    if (copied === undefined) {
+      return emptyObject
     }
     return Object.freeze(copied)
   }
@@ -132,6 +145,9 @@ class Copier {
     return null
   }
 }
+
+// Most events have no metadata.
+const emptyObject: Schema.JsonObject = Object.freeze({})
 
 const pathOf = (path: ReadonlyArray<string | number>): string =>
   path.map((key) => (typeof key === "number" ? `[${key}]` : `[${JSON.stringify(key)}]`)).join("")
