@@ -27,7 +27,9 @@ import * as Result from "effect/Result"
  *
  * **Gotchas**
  *
- * A business refusal is a value in the `Result`, never an exception: throwing from `decide` or `evolve` is a defect.
+ * A business refusal is a value in the `Result`, never an exception: throwing from `decide` or `evolve` is a defect. The
+ * constructors of schemas throw on values they do not allow, so check commands where they come in, for example by making
+ * them a schema as well.
  *
  * @category models
  * @since 0.1.0

@@ -5,14 +5,18 @@
  *
  * @since 0.1.0
  */
+import { of } from "effect/Array"
+import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import type { Decider } from "../decider/Decider.ts"
 import type { EventSchema } from "../decider/EventSchema.ts"
 import type { Metadata } from "../decider/Metadata.ts"
 import type { EventId } from "./EventId.ts"
+import * as EventStore from "./EventStore.ts"
 import type { NewEvent } from "./NewEvent.ts"
 import type { RecordedEvent } from "./RecordedEvent.ts"
-import { EventDecodeError, InvalidEvent } from "./StoreError.ts"
+import { EventDecodeError, InvalidEvent, type ReadError } from "./StoreError.ts"
 import * as StreamId from "./StreamId.ts"
 
 /**
@@ -118,6 +122,82 @@ export const decode = <Event>(
           issue: decoded.failure.message
         })
       )
+}
+
+/**
+ * A domain event with the id of its entity and the recorded event it was read from.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Entry<out Event> {
+  readonly id: string
+  readonly event: Event
+  readonly recorded: RecordedEvent
+}
+
+/**
+ * Reads the domain events of all entities of a category in global order: what a read model is folded from.
+ *
+ * **Example** (The total of all counters)
+ *
+ * ```ts
+ * import { Effect, Layer, Result, Schema, Stream } from "effect"
+ * import { Category, CommandHandler, Decider, EventSchema } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const CounterEvent = Schema.TaggedUnion({ Counted: { by: Schema.Int } })
+ * const CounterCategory = Category.make("counter", {
+ *   decider: Decider.make({
+ *     initialState: 0,
+ *     decide: (by: number, _count: number) => Result.succeed([CounterEvent.cases.Counted.make({ by })]),
+ *     evolve: (count, event: typeof CounterEvent.Type) => count + event.by
+ *   }),
+ *   events: EventSchema.make({ event: CounterEvent })
+ * })
+ * class Counters extends CommandHandler.Service<Counters>()("app/Counters", { category: CounterCategory }) {}
+ *
+ * const program = Effect.gen(function*() {
+ *   const counters = yield* Counters
+ *   yield* counters.execute("a", 1)
+ *   yield* counters.execute("b", 41)
+ *   return yield* Category.read(CounterCategory).pipe(
+ *     Stream.runFold(() => 0, (total, { event }) => total + event.by)
+ *   )
+ * })
+ *
+ * const live = Layer.provideMerge(Counters.layer, MemoryEventStore.layer)
+ * await Effect.runPromise(Effect.provide(program, live)) // => 42
+ * ```
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const read = <Event>(
+  self: { readonly name: string; readonly events: EventSchema<Event> },
+  options?: Omit<EventStore.ReadOptions, "category">
+): Stream.Stream<Entry<Event>, ReadError | EventDecodeError, EventStore.EventStore> =>
+  EventStore.read({ ...options, category: self.name }).pipe(
+    Stream.mapArrayEffect((events) => Effect.map(Effect.fromResult(entries(self, events)), of)),
+    Stream.flattenIterable
+  )
+
+const entries = <Event>(
+  self: { readonly events: EventSchema<Event> },
+  events: ReadonlyArray<RecordedEvent>
+): Result.Result<ReadonlyArray<Entry<Event>>, EventDecodeError> => {
+  const found: Array<Entry<Event>> = []
+  for (const recorded of events) {
+    const decoded = decode(self, recorded)
+    if (Result.isFailure(decoded)) {
+      return Result.fail(decoded.failure)
+    }
+    const id = StreamId.entityId(recorded.stream)
+    for (const event of decoded.success) {
+      found.push({ id, event, recorded })
+    }
+  }
+  return Result.succeed(found)
 }
 
 /**

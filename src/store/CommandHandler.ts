@@ -102,7 +102,7 @@ export interface CommandHandler<in Input, out State, out Event, out Error> {
  * - `category`: what is handled.
  * - `prepare`: turns what the caller hands in into the command, once, before the stream is loaded: looks up a price, reads
  *   the clock, draws a number. What `decide` needs to know has to be in the command. Without it the caller hands in the
- *   command itself.
+ *   command itself. Inside `withTransaction` it runs while the transaction is open, so nothing slow belongs into it there.
  * - `retry`: how often and how fast a command is decided again after a lost race; {@link defaultRetry} by default.
  *
  * @category models

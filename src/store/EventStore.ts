@@ -197,6 +197,49 @@ export class EventStore extends Context.Service<
 >()("effect-decider/store/EventStore") {}
 
 /**
+ * Reads a stream of the current store in version order.
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const readStream = (
+  stream: StreamId,
+  options?: StreamReadOptions
+): Stream.Stream<RecordedEvent, ReadError, EventStore> =>
+  Stream.unwrap(Effect.map(EventStore, (store) => store.readStream(stream, options)))
+
+/**
+ * Reads across the streams of the current store in global order.
+ *
+ * **Example** (All sizes, in the order of events)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* EventStore.EventStore
+ *   for (const size of [3, 1, 2]) {
+ *     yield* store.append({
+ *       stream: StreamId.make("box", String(size)),
+ *       expected: ExpectedVersion.NoStream,
+ *       events: [yield* NewEvent.make({ type: "BoxPacked", data: size })]
+ *     })
+ *   }
+ *   return yield* EventStore.read({ category: "box" }).pipe(Stream.map((event) => event.data), Stream.runCollect)
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => [3, 1, 2]
+ * ```
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const read = (options?: ReadOptions): Stream.Stream<RecordedEvent, ReadError, EventStore> =>
+  Stream.unwrap(Effect.map(EventStore, (store) => store.read(options)))
+
+/**
  * A page of a stream read; `isEnd` says that nothing more would follow.
  *
  * @category models

@@ -11,7 +11,7 @@ import * as StreamVersion from "./StreamVersion.ts"
  *
  * - `Any`: nothing. Never fails with a version conflict: a lost race is tried again inside the append.
  * - `NoStream`: the stream has no events. The same as `Exact(0)`.
- * - `StreamExists`: the stream has at least one event.
+ * - `StreamExists`: the stream has at least one event, however many: it conflicts only with a stream that does not exist.
  * - `Exact`: the stream has exactly that many events.
  *
  * @category models

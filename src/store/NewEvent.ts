@@ -34,6 +34,10 @@ export interface NewEvent {
 /**
  * Makes an event with a new id and the current metadata.
  *
+ * **Gotchas**
+ *
+ * Each run of the effect makes another id. Make the event outside of what is retried, or the retry is another event.
+ *
  * **Example** (Without a decider)
  *
  * ```ts

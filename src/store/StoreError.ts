@@ -25,10 +25,18 @@ export class VersionConflict extends Schema.TaggedError<VersionConflict>("effect
 ) {
   override get message(): string {
     const actual = this.actual === 0 ? "does not exist" : `is at version ${this.actual}`
-    return (
-      `Stream "${this.stream}" ${actual}, expected ${ExpectedVersion.format(this.expected)}. ` +
-      "Read what is new in the stream and decide again."
-    )
+    return `Stream "${this.stream}" ${actual}, expected ${ExpectedVersion.format(this.expected)}. ${this.advice}`
+  }
+
+  private get advice(): string {
+    switch (this.expected._tag) {
+      case "NoStream":
+        return "Choose another id, or load the stream and decide on what is there."
+      case "StreamExists":
+        return "Check its name, or create it first."
+      default:
+        return "Read what is new in the stream and decide again."
+    }
   }
 }
 

@@ -57,7 +57,8 @@ export const one = (
   if (stored.length === events.length && events.every((event, i) => event.id === stored[i])) {
     return Result.succeed({ _tag: "Repeat", after })
   }
-  return events.some((event) => stored.includes(event.id)) ? violation(stream, events, stored) : Result.succeed(write)
+  const ids = new Set(stored)
+  return events.some((event) => ids.has(event.id)) ? violation(stream, events, stored) : Result.succeed(write)
 }
 
 /**
@@ -100,10 +101,9 @@ const originalVersion = (failure: VersionConflict | IdempotencyViolation, { expe
       ? failure.actual
       : StreamVersion.none
 
-const violation = (stream: Write["stream"], events: Write["events"], stored: ReadonlyArray<EventId>) =>
-  Result.fail(
-    new IdempotencyViolation({
-      stream,
-      ids: events.filter((event) => stored.includes(event.id)).map((event) => event.id)
-    })
+const violation = (stream: Write["stream"], events: Write["events"], stored: ReadonlyArray<EventId>) => {
+  const ids = new Set(stored)
+  return Result.fail(
+    new IdempotencyViolation({ stream, ids: events.map((event) => event.id).filter((id) => ids.has(id)) })
   )
+}
