@@ -91,7 +91,10 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
         if (turn.busy === 0) {
           return append(log, turn, writes, fiber)
         }
-        return inTurn(turn, Effect.suspend(() => append(log, turn, writes, fiber)))
+        return inTurn(
+          turn,
+          Effect.suspend(() => append(log, turn, writes, fiber))
+        )
       }),
     load: (stream, after) =>
       reading((visible) => {
@@ -163,7 +166,7 @@ class Log {
     const recorded = this.streams.get(stream)
     const current = recorded === undefined ? 0 : recorded.length
     return events.length > 0 &&
-        (expected._tag === "Exact" ? expected.version === current : current === 0 && expected._tag !== "StreamExists")
+      (expected._tag === "Exact" ? expected.version === current : current === 0 && expected._tag !== "StreamExists")
       ? this.record(stream, recorded ?? this.open(stream), events, clock)
       : undefined
   }
@@ -332,10 +335,8 @@ const append = (
   }
   const verdicts = Verdict.all(writes, (write) => {
     const events = log.stream(write.stream)
-    return Verdict.one(
-      write,
-      events.length,
-      (version, count) => events.slice(version, version + count).map((event) => event.id)
+    return Verdict.one(write, events.length, (version, count) =>
+      events.slice(version, version + count).map((event) => event.id)
     )
   })
   return Result.isFailure(verdicts)
@@ -359,7 +360,10 @@ const execute = (
       return {
         stream,
         version: StreamVersion.make(version),
-        positions: log.stream(stream).slice(verdict.after, version).map((event) => event.position),
+        positions: log
+          .stream(stream)
+          .slice(verdict.after, version)
+          .map((event) => event.position),
         repeated: true
       }
     }

@@ -1,0 +1,172 @@
+/**
+ * A day in a tea shop, on event-sourced deciders. `npm run demo`, then again, and with `-- --postgres` or `-- --memory`.
+ */
+import { NodeRuntime } from "@effect/platform-node"
+import { Effect, Layer, Redacted } from "effect"
+import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+import * as PgEventStore from "effect-decider/layers/PgEventStore"
+import * as SqliteEventStore from "effect-decider/layers/SqliteEventStore"
+import { mkdirSync } from "node:fs"
+import { parseArgs } from "node:util"
+import { fromEnvironment } from "../../scripts/EmbeddedPostgres.ts"
+import * as Books from "./books.ts"
+import * as Counter from "./counter.ts"
+import { bold, cyan, dim, green, line, money, number, progress, red, yellow } from "./terminal.ts"
+
+const usage = `npm run demo -- [--memory | --sqlite | --postgres] [--orders N]
+
+  --sqlite      the default: events in ./data/shop.db
+  --postgres    a PostgreSQL started here with its data in ./data/postgres, or the one of DATABASE_URL
+  --memory      nothing is kept
+  --orders N    how many customers come that day; 400 by default`
+
+const options = {
+  memory: { type: "boolean" },
+  sqlite: { type: "boolean" },
+  postgres: { type: "boolean" },
+  orders: { type: "string", default: "400" },
+  help: { type: "boolean" }
+} as const
+
+const readArguments = () => {
+  try {
+    const { values } = parseArgs({ options })
+    const orders = Number(values.orders)
+    if (!Number.isSafeInteger(orders) || orders < 1) {
+      throw new Error(`--orders takes a number from 1, not "${values.orders}"`)
+    }
+    return { ...values, orders }
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : error}\n\n${usage}`)
+    process.exit(2)
+  }
+}
+
+const args = readArguments()
+if (args.help) {
+  console.log(usage)
+  process.exit(0)
+}
+
+const makeFolder = Effect.sync(() => mkdirSync("data", { recursive: true }))
+
+const store = args.memory
+  ? { name: "memory (nothing is kept)", layer: MemoryEventStore.layer }
+  : args.postgres
+    ? {
+        name: "PostgreSQL",
+        layer: Layer.unwrap(
+          Effect.gen(function* () {
+            yield* makeFolder
+            const { url } = yield* fromEnvironment({ directory: "data/postgres" })
+            return PgEventStore.layerUrl(Redacted.make(url))
+          })
+        )
+      }
+    : {
+        name: "SQLite, data/shop.db",
+        layer: Layer.unwrap(Effect.as(makeFolder, SqliteEventStore.layer({ filename: "data/shop.db" })))
+      }
+
+const day = Effect.gen(function* () {
+  const books = yield* Books.update(Books.empty())
+  const today = books.open ? books.day : books.day + 1
+  line(`\n${bold("The tea shop")} ${dim(`· ${store.name}`)}`)
+  if (books.events > 0) {
+    line(dim(`  ${number(books.events)} events from before, folded into the books in one pass`))
+  }
+  if (books.open) {
+    line(yellow(`  Day ${today} was interrupted. Going on where it stopped.`))
+  } else {
+    yield* Counter.open(today, args.orders)
+    yield* Books.update(books)
+  }
+
+  const total = books.ordersToday
+  const waiting = Array.from({ length: total }, (_, i) => i + 1).filter((nr) => {
+    const order = `${today}.${nr}`
+    return !books.placed.has(order) && !books.declined.has(order)
+  })
+  line(
+    `\n${bold(`Day ${today}`)}: ${number(waiting.length)} customers` +
+      (waiting.length < total ? ` of ${number(total)} are still to be served` : "") +
+      `, sixteen at a time ${dim(`· kill -9 ${process.pid} and start again, if you like`)}`
+  )
+
+  let done = total - waiting.length
+  let declined = 0
+  let shown = 0
+  const before = books.events
+  const started = performance.now()
+  const told = new Set<string>()
+  yield* Effect.forEach(
+    waiting,
+    (nr) =>
+      Effect.flatMap(Counter.wish(today, nr), Counter.serve).pipe(
+        Effect.map(({ declined: reason, wish }) => {
+          done++
+          declined += reason === undefined ? 0 : 1
+          const kind = reason === undefined ? "placed" : reason.replace(/\d+/, "n")
+          // The first orders of a day, and the first of each kind of refusal, are worth a line.
+          if (shown < 4 || (reason !== undefined && !told.has(kind))) {
+            shown++
+            told.add(kind)
+            line(
+              reason === undefined
+                ? `  ${green("✓")} ${wish.customer} buys ${wish.units} × ${wish.product} for ${money(
+                    wish.units * wish.price
+                  )}`
+                : `  ${red("✗")} ${wish.customer} wants ${wish.units} × ${wish.product}: ${reason}`
+            )
+          }
+          progress(done, total, `${number(done)} of ${number(total)} served, ${number(declined)} declined`)
+        })
+      ),
+    { concurrency: 16, discard: true }
+  )
+  const seconds = (performance.now() - started) / 1000
+  yield* Counter.close(today)
+
+  yield* Books.update(books)
+  printBooks(books)
+  const problems = Books.audit(books)
+  for (const problem of problems) {
+    line(red(`  ✗ ${problem}`))
+  }
+  if (problems.length === 0) {
+    line(green(`  ✓ the books agree: ${number(books.placed.size)} orders placed, each charged once, nothing oversold`))
+  }
+  const recorded = books.events - before
+  line(
+    `\n  ${number(recorded)} events · ${number(declined)} refusals · ${number(Counter.racesLost.count)} lost races decided ` +
+      `again · ${number(recorded / seconds)} events/s`
+  )
+  line(dim(args.memory ? "" : `  Run it again: day ${today + 1} follows.`))
+  if (problems.length > 0) {
+    process.exitCode = 1
+  }
+})
+
+const printBooks = (books: Books.Books): void => {
+  line(`\n${bold("The books")} ${dim(`after ${number(books.events)} events`)}\n`)
+  line(
+    dim(
+      `  ${"tea".padEnd(12)}${"delivered".padStart(10)}${"sold".padStart(8)}${"left".padStart(8)}${"revenue".padStart(14)}`
+    )
+  )
+  let revenue = 0
+  for (const [product, { delivered, revenue: earned, sold }] of [...books.products].toSorted(([a], [b]) =>
+    a.localeCompare(b)
+  )) {
+    revenue += earned
+    line(
+      `  ${product.padEnd(12)}${number(delivered).padStart(10)}${number(sold).padStart(8)}` +
+        `${number(delivered - sold).padStart(8)}${money(earned).padStart(14)}`
+    )
+  }
+  line(
+    `  ${bold("total".padEnd(38) + money(revenue).padStart(14))}   ${cyan(`${number(books.coins)} coins in the tip jar`)}\n`
+  )
+}
+
+day.pipe(Effect.provide(Layer.provideMerge(Counter.layer, store.layer)), NodeRuntime.runMain)

@@ -1,0 +1,6 @@
+/**
+ * The test kit: what tests of programs and stores built on this library are written with.
+ *
+ * @since 0.1.0
+ */
+export * as StoreConformance from "./StoreConformance.ts"

@@ -1,0 +1,283 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, DateTime, Deferred, Effect, Exit, Fiber, ManagedRuntime, Stream } from "effect"
+import { Criteria, type EventStore, ExpectedVersion, NewEvent, Position, StreamId } from "effect-decider"
+import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+import { StoreConformance } from "effect-decider/testing"
+import { TestClock } from "effect/testing"
+import { afterAll, it as test } from "vitest"
+
+const { Any, Exact, NoStream } = ExpectedVersion
+
+const a = StreamId.make("memory", "a")
+const b = StreamId.make("memory", "b")
+
+const happened = (type: string, tags: ReadonlyArray<string> = []) => NewEvent.make({ type, data: null, tags })
+
+const append = Effect.fnUntraced(function* (
+  store: EventStore.EventStore["Service"],
+  stream: StreamId.StreamId,
+  type: string
+) {
+  return yield* store.append({ stream, expected: Any, events: [yield* happened(type)] })
+})
+
+/** The types of all events, in global order. */
+const log = (store: EventStore.EventStore["Service"]) =>
+  Effect.map(Stream.runCollect(store.read()), (events) => events.map((event) => event.type))
+
+/** A transaction that appends, says so, and then waits until it may end. */
+const open = Effect.fnUntraced(function* (store: EventStore.EventStore["Service"], type: string) {
+  const gate = yield* Deferred.make<void, string>()
+  const fiber = yield* Effect.forkChild(
+    store.withTransaction(Effect.andThen(append(store, a, type), Deferred.await(gate))),
+    { startImmediately: true }
+  )
+  return { fiber, commit: Deferred.succeed(gate, undefined), rollBack: Deferred.fail(gate, "rolled back") }
+})
+
+const isPending = (fiber: Fiber.Fiber<unknown, unknown>) => fiber.pollUnsafe() === undefined
+
+const startImmediately = { startImmediately: true }
+
+const diesOfEnd = (exit: Exit.Exit<unknown, unknown>) => {
+  assert.isTrue(Exit.isFailure(exit) && Exit.hasDies(exit))
+  const defect = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+  assert.match(String(defect), /The transaction has ended, but a fiber that was started in it/)
+}
+
+describe("MemoryEventStore conforms", () => {
+  const runtime = ManagedRuntime.make(MemoryEventStore.layer)
+  afterAll(() => runtime.dispose())
+  StoreConformance.register(test, runtime.runPromise)
+})
+
+describe("MemoryEventStore", () => {
+  it.effect("takes recordedAt from the clock", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      yield* TestClock.setTime(1000)
+      yield* append(store, a, "First")
+      yield* append(store, a, "Second")
+      yield* TestClock.setTime(2000)
+      yield* append(store, a, "Third")
+      const { events } = yield* store.load(a)
+      assert.deepStrictEqual(
+        events.map((event) => DateTime.toEpochMillis(event.recordedAt)),
+        [1000, 1000, 2000]
+      )
+    })
+  )
+
+  it.effect("hands out the same frozen events each time", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      yield* append(store, a, "Happened")
+      const [first] = (yield* store.load(a)).events
+      const [second] = yield* Stream.runCollect(store.read())
+      assert.strictEqual(first, second)
+      assert.isTrue(Object.isFrozen(first))
+    })
+  )
+
+  it.effect("stops a filtered page after a bounded number of events, and says so", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      const count = MemoryEventStore.maxScanned + 5
+      for (let i = 0; i < count; i += 1000) {
+        const events = yield* Effect.replicateEffect(happened("Common"), Math.min(1000, count - i))
+        yield* store.append({ stream: a, expected: Exact(i), events })
+      }
+      yield* append(store, a, "Rare")
+      const criteria = Criteria.types("Rare")
+      const first = yield* store.readPage({ criteria })
+      const bound = Position.make(BigInt(MemoryEventStore.maxScanned))
+      assert.deepStrictEqual(first, { events: [], scanned: bound, isEnd: false })
+      const second = yield* store.readPage({ criteria, after: first.scanned })
+      assert.strictEqual(second.events.length, 1)
+      assert.isTrue(second.isEnd)
+      const back = yield* store.readPage({ criteria, direction: "backward", upTo: Position.make(BigInt(count)) })
+      assert.deepStrictEqual(back, { events: [], scanned: Position.make(6n), isEnd: false })
+      assert.strictEqual((yield* Stream.runCollect(store.read({ criteria }))).length, 1)
+    })
+  )
+
+  it.effect("is empty each time it is made", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      yield* append(store, a, "Happened")
+      assert.strictEqual(yield* (yield* MemoryEventStore.make).head, 0n)
+    })
+  )
+})
+
+describe("MemoryEventStore transactions", () => {
+  it.effect("let the others write in the order of asking, each when its turn comes", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      const first = yield* open(store, "First")
+      const second = yield* Effect.forkChild(append(store, b, "Second"), startImmediately)
+      const third = yield* open(store, "Third")
+      const fourth = yield* Effect.forkChild(append(store, b, "Fourth"), startImmediately)
+      yield* Effect.replicateEffect(Effect.yieldNow, 10)
+      assert.isTrue([second, third.fiber, fourth].every(isPending))
+      assert.deepStrictEqual(yield* log(store), [])
+      yield* first.commit
+      yield* Fiber.join(second)
+      yield* Effect.replicateEffect(Effect.yieldNow, 10)
+      assert.isTrue([third.fiber, fourth].every(isPending))
+      assert.deepStrictEqual(yield* log(store), ["First", "Second"])
+      yield* third.rollBack
+      yield* Fiber.join(fourth)
+      assert.deepStrictEqual(yield* log(store), ["First", "Second", "Fourth"])
+    })
+  )
+
+  it.effect("can be waited for in great numbers", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      const transaction = store.withTransaction(Effect.andThen(append(store, a, "Happened"), Effect.yieldNow))
+      yield* Effect.all(Effect.replicate(transaction, 1000), { concurrency: "unbounded" })
+      assert.strictEqual(yield* store.streamVersion(a), 1000)
+    })
+  )
+
+  it.effect("need not be waited for to the end: who is interrupted leaves the queue and writes nothing", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      const first = yield* open(store, "First")
+      const second = yield* Effect.forkChild(append(store, b, "Second"), startImmediately)
+      const third = yield* open(store, "Third")
+      const fourth = yield* Effect.forkChild(append(store, b, "Fourth"), startImmediately)
+      yield* Fiber.interrupt(second)
+      yield* Fiber.interrupt(third.fiber)
+      yield* first.commit
+      yield* Fiber.join(fourth)
+      yield* append(store, b, "Fifth")
+      assert.deepStrictEqual(yield* log(store), ["First", "Fourth", "Fifth"])
+    })
+  )
+
+  it.effect("that are nested side by side take turns, so that one's failure does not take back the other", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      const nested = (type: string, end: Effect.Effect<void, string>) =>
+        Effect.exit(store.withTransaction(Effect.all([append(store, a, type), Effect.yieldNow, end])))
+      yield* store.withTransaction(
+        Effect.all([nested("First", Effect.void), nested("Second", Effect.fail("no")), nested("Third", Effect.void)], {
+          concurrency: "unbounded"
+        })
+      )
+      assert.deepStrictEqual(yield* log(store), ["First", "Third"])
+    })
+  )
+
+  it.effect("make appends of the outer one wait while a nested one is open", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      yield* store.withTransaction(
+        Effect.gen(function* () {
+          const nested = yield* open(store, "Nested")
+          const outer = yield* Effect.forkChild(append(store, b, "Outer"), startImmediately)
+          assert.isTrue(isPending(outer))
+          assert.strictEqual(yield* store.head, 0n)
+          yield* nested.rollBack
+          yield* Fiber.join(outer)
+        })
+      )
+      assert.deepStrictEqual(yield* log(store), ["Outer"])
+    })
+  )
+
+  for (const [how, end] of [
+    ["committed", Effect.void],
+    ["rolled back", Effect.fail("no")]
+  ] as const) {
+    it.effect(`that ${how} refuse a fiber that outlives them`, () =>
+      Effect.gen(function* () {
+        const store = yield* MemoryEventStore.make
+        const gate = yield* Deferred.make<void>()
+        const late: Array<Fiber.Fiber<unknown, unknown>> = []
+        const uses: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+          append(store, b, "Late"),
+          store.withTransaction(append(store, b, "Late")),
+          store.load(a),
+          store.streamVersion(a),
+          store.head,
+          store.readPage(),
+          Stream.runDrain(store.readStream(a))
+        ]
+        yield* Effect.exit(
+          store.withTransaction(
+            Effect.gen(function* () {
+              yield* append(store, a, "Inside")
+              for (const use of uses) {
+                late.push(yield* Effect.forkDetach(Effect.andThen(Deferred.await(gate), use)))
+              }
+              yield* end
+            })
+          )
+        )
+        yield* Deferred.succeed(gate, undefined)
+        for (const fiber of late) {
+          diesOfEnd(yield* Fiber.await(fiber))
+        }
+        assert.deepStrictEqual(yield* log(store), how === "committed" ? ["Inside"] : [])
+        yield* append(store, b, "Afterwards")
+        assert.strictEqual(yield* store.streamVersion(b), 1)
+      })
+    )
+  }
+
+  it.effect("take back a nested one that outlives them", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      const gate = yield* Deferred.make<void>()
+      const nested = yield* store.withTransaction(
+        Effect.gen(function* () {
+          yield* append(store, a, "Outer")
+          return yield* Effect.forkDetach(
+            store.withTransaction(Effect.andThen(append(store, a, "Nested"), Deferred.await(gate))),
+            startImmediately
+          )
+        })
+      )
+      assert.deepStrictEqual(yield* log(store), ["Outer"])
+      yield* append(store, a, "Afterwards")
+      yield* Deferred.succeed(gate, undefined)
+      diesOfEnd(yield* Fiber.await(nested))
+      assert.deepStrictEqual(yield* log(store), ["Outer", "Afterwards"])
+    })
+  )
+
+  it.effect("are those of one store: another is not part of them", () =>
+    Effect.gen(function* () {
+      const [one, other] = [yield* MemoryEventStore.make, yield* MemoryEventStore.make]
+      const exit = yield* Effect.exit(
+        one.withTransaction(
+          other
+            .withTransaction(
+              Effect.gen(function* () {
+                yield* append(one, a, "One")
+                yield* append(other, a, "Other")
+                assert.strictEqual(yield* one.head, 1n)
+              })
+            )
+            .pipe(Effect.andThen(Effect.fail("no")))
+        )
+      )
+      assert.deepStrictEqual(exit, Exit.fail("no"))
+      assert.deepStrictEqual(yield* log(one), [])
+      assert.deepStrictEqual(yield* log(other), ["Other"])
+    })
+  )
+
+  it.effect("that roll back leave no trace of new streams", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      yield* Effect.exit(store.withTransaction(Effect.andThen(append(store, a, "Lost"), Effect.fail("no"))))
+      const written = yield* store.append({ stream: a, expected: NoStream, events: [yield* happened("Kept")] })
+      assert.strictEqual(written.version, 1)
+      assert.deepStrictEqual(yield* log(store), ["Kept"])
+    })
+  )
+})
