@@ -1,0 +1,183 @@
+/**
+ * An event store in a SQLite database, by the `node:sqlite` module that is built into Node.js: durable, nothing to
+ * install, ready in milliseconds.
+ *
+ * Several processes can use one file; they write in turn and never hold each other up when reading. Within a process one
+ * connection writes, and a second one reads: reads outside a transaction see what was committed and wait for nobody, reads
+ * inside one see its own events. A database in memory has one connection only, so there they wait for open transactions.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Reactivity from "effect/reactivity/Reactivity"
+import type * as Scope from "effect/Scope"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import * as EventStore from "../store/EventStore.ts"
+import type { StoreUnavailable } from "../store/StoreError.ts"
+import * as Append from "./internal/sqliteAppend.ts"
+import { isCommitLost } from "./internal/sqliteFailure.ts"
+import * as Read from "./internal/sqliteRead.ts"
+import * as Schema from "./internal/sqliteSchema.ts"
+import * as Failure from "./internal/storeFailure.ts"
+import * as Transaction from "./internal/transaction.ts"
+import * as SqliteClient from "./SqliteClient.ts"
+
+/**
+ * How a store uses its database.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SqliteEventStoreOptions {
+  /**
+   * What to do about the store's tables. Default: `"auto"`.
+   *
+   * - `"auto"` creates them or brings them up to date. Safe when many processes start at once.
+   * - `"check"` looks, and fails when they are not those that this program needs.
+   * - `"off"` does nothing.
+   */
+  readonly migrate?: "auto" | "check" | "off" | undefined
+}
+
+/**
+ * Where the database is, how it is opened, and how the store uses it.
+ *
+ * `durability` is `"full"` by default: an acknowledged append survives a power failure. With `"normal"` appends are several
+ * times faster, and a power failure may lose the last ones; a crash of the process loses nothing either way.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SqliteEventStoreConfig
+  extends SqliteEventStoreOptions, Omit<SqliteClient.SqliteClientConfig, "readonly"> {}
+
+/**
+ * Makes a store on the `SqliteClient` of the context, and opens a second connection for reads if the database is a file.
+ *
+ * **Gotchas**
+ *
+ * A transaction holds the right to write to the database until it ends, also against other processes: keep it short. An
+ * effect in it that waits for an append outside of it waits for ever.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (
+  options: SqliteEventStoreOptions = {}
+): Effect.fn.Return<EventStore.EventStore["Service"], StoreUnavailable, SqliteClient.SqliteClient | Scope.Scope> {
+  const writer = yield* SqliteClient.SqliteClient
+  yield* Schema.setUp(writer, options.migrate ?? "auto")
+  const reader = yield* openReader(writer).pipe(Effect.mapError((error) => Failure.unavailable("open", error)))
+
+  const reading = <A>(operation: string, read: (sql: SqliteClient.SqliteClient) => Effect.Effect<A, SqlError>) =>
+    Effect.withFiber<A, StoreUnavailable>((fiber) =>
+      Effect.mapError(read(Transaction.isInside(writer, fiber) ? writer : reader), (error) =>
+        Failure.unavailable(operation, error)
+      )
+    )
+
+  return EventStore.make({
+    appendAll: Append.make(writer),
+    load: (stream, after) => reading("load", (sql) => Read.load(sql, stream, after)),
+    readStreamPage: (stream, range) => reading("readStream", (sql) => Read.readStreamPage(sql, stream, range)),
+    readPage: (range) => reading("read", (sql) => Read.readPage(sql, range)),
+    streamVersion: (stream) => reading("streamVersion", (sql) => Read.streamVersion(sql, stream)),
+    head: reading("head", Read.head),
+    withTransaction: Transaction.make(writer, isCommitLost)
+  })
+})
+
+/**
+ * Provides the store, and the client of its database for tables of your own.
+ *
+ * **Details**
+ *
+ * What runs in `withTransaction`, of the store or of the client, is written together with the events or not at all.
+ *
+ * **Example** (A table of your own in the same transaction)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+ * import * as SqliteEventStore from "effect-decider/layers/SqliteEventStore"
+ * import { SqlClient } from "effect/sql"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* EventStore.EventStore
+ *   const sql = yield* SqlClient.SqlClient
+ *   yield* sql`CREATE TABLE note (text TEXT NOT NULL)`
+ *   const take = Effect.fn(function*(id: string, text: string) {
+ *     const taken = yield* NewEvent.make({ type: "NoteTaken", data: { text } })
+ *     yield* store.append({ stream: StreamId.make("note", id), expected: ExpectedVersion.NoStream, events: [taken] })
+ *     yield* sql`INSERT INTO note ${sql.insert({ text })}`
+ *   }, store.withTransaction)
+ *   yield* take("1", "buy milk")
+ *   yield* Effect.ignore(take("1", "buy bread"))
+ *   return { head: yield* store.head, notes: yield* sql`SELECT text FROM note` }
+ * })
+ *
+ * const layer = SqliteEventStore.layer({ filename: ":memory:" })
+ *
+ * await Effect.runPromise(Effect.provide(program, layer)) // => { head: 1n, notes: [{ text: "buy milk" }] }
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  config: SqliteEventStoreConfig
+): Layer.Layer<EventStore.EventStore | SqliteClient.SqliteClient | SqlClient, StoreUnavailable> =>
+  layerFrom(Effect.succeed(config))
+
+/**
+ * Provides the store with options that come from `Config`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  config: Config.Wrap<SqliteEventStoreConfig>
+): Layer.Layer<EventStore.EventStore | SqliteClient.SqliteClient | SqlClient, Config.ConfigError | StoreUnavailable> =>
+  layerFrom(Config.unwrap(config))
+
+/**
+ * Provides the store on a `SqliteClient` that the program has already.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerClient = (
+  options?: SqliteEventStoreOptions
+): Layer.Layer<EventStore.EventStore, StoreUnavailable, SqliteClient.SqliteClient> =>
+  Layer.effect(EventStore.EventStore, make(options))
+
+// internal
+
+const layerFrom = <E>(config: Effect.Effect<SqliteEventStoreConfig, E>) =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const options = yield* config
+      const client = yield* SqliteClient.make(options).pipe(
+        Effect.mapError((error) => Failure.unavailable("open", error))
+      )
+      const store = yield* make(options).pipe(Effect.provideService(SqliteClient.SqliteClient, client))
+      return Context.make(EventStore.EventStore, store).pipe(
+        Context.add(SqliteClient.SqliteClient, client),
+        Context.add(SqlClient, client)
+      )
+    })
+  ).pipe(Layer.provide(Reactivity.layer))
+
+// A database in memory, and the temporary one without a name, belong to the connection that opened them.
+const openReader = Effect.fnUntraced(function* (writer: SqliteClient.SqliteClient) {
+  const [main] = yield* writer`SELECT file FROM pragma_database_list WHERE name = 'main'`
+  if (main!.file === "") {
+    return writer
+  }
+  const context = yield* Layer.build(SqliteClient.layer({ ...writer.config, readonly: true }))
+  return Context.get(context, SqliteClient.SqliteClient)
+})

@@ -1,0 +1,292 @@
+/**
+ * The tables and functions of the PostgreSQL store.
+ *
+ * Everything is schema-qualified, so it works under any `search_path`, and nothing changes a setting of the session.
+ */
+import type { Migration } from "./migration.ts"
+import { body, identifier, literal } from "./pgNames.ts"
+
+/**
+ * All migrations for the tables in a schema.
+ */
+export const migrations = (schema: string): ReadonlyArray<Migration> => {
+  const s = identifier(schema)
+  return [{ id: 1, name: "events", statements: [...tables(s), ...globalOrder(s), ...appending(s)] }]
+}
+
+const sequence = (s: string): string => `${literal(`${s}.position_seq`)}::regclass`
+
+const tables = (s: string): ReadonlyArray<string> => [
+  `create table ${s}.migrations (
+  id integer primary key,
+  name text not null,
+  applied_at timestamptz not null default now()
+)`,
+  // Payloads are json, not jsonb: the text stays as it was sent, and both writing and reading are much faster. Names are
+  // compared byte by byte. The statistics of a table with a few pages make scans of it look cheap, and sessions keep such
+  // plans while the table grows: so it is analyzed when it is larger only, and counts as ten pages until then.
+  `create table ${s}.events (
+  position bigint not null,
+  recorded_at timestamptz not null,
+  id uuid not null,
+  version integer not null,
+  schema_version integer not null,
+  stream text collate "C" not null,
+  type text collate "C" not null,
+  tags text[] collate "C" not null,
+  data json not null,
+  metadata json not null,
+  constraint events_position_key primary key (position),
+  constraint events_stream_version_key unique (stream, version)
+) with (autovacuum_analyze_threshold = 2000)`,
+  // CACHE must stay 1: a session that takes positions in advance uses them after others have used higher ones.
+  `create sequence ${s}.position_seq as bigint cache 1 owned by ${s}.events.position`
+]
+
+// The low-water lock: a shared advisory lock on the last position drawn before this append draws its own, held until the
+// transaction ends. Whatever the append draws is higher. Its class is the sequence's own oid, so two stores in a database
+// never see each other's locks; the key is the position's low 32 bits. An expression, because statements cost more.
+const lowWaterLock = (s: string): string =>
+  `pg_advisory_xact_lock_shared(${sequence(s)}::oid::integer,
+        coalesce(pg_sequence_last_value(${sequence(s)}), 0)::bit(32)::integer)`
+
+const globalOrder = (s: string): ReadonlyArray<string> => [
+  `create function ${s}.safe_position() returns bigint language plpgsql volatile as ${
+    body(`
+-- The position up to which nothing will appear any more that is not there now. The rows up to it must be read in a LATER
+-- statement: one at or below it was drawn before the head was read, so its writer's lock is seen here unless the writer
+-- has ended, and if it has ended, the snapshot of a later statement has its rows. Keep no safe position longer than that:
+-- after a crash the sequence may stand below it, and the positions are drawn again.
+declare
+  v_head bigint;
+  v_low bigint;
+begin
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'reading events in global order needs the isolation level READ COMMITTED, not %',
+      upper(current_setting('transaction_isolation')) using errcode = '25001';
+  end if;
+  if pg_is_in_recovery() then
+    raise exception 'reading events in global order needs the primary server, this is a standby' using errcode = '25006';
+  end if;
+  -- First the head, then the locks.
+  select case when is_called then last_value else 0 end into v_head from ${s}.position_seq;
+  -- A key is ahead of the head when its writer came after the head was read, by little; else it is behind, by up to four
+  -- thousand million. The own transaction's events are visible to itself, so its lock does not count; a prepared
+  -- transaction's lock has no pid.
+  select min(v_head + case when k.ahead < 16777216 then k.ahead else k.ahead - 4294967296 end) into v_low
+    from pg_locks l, lateral (select (l.objid::bigint - v_head) & 4294967295 as ahead) k
+    where l.locktype = 'advisory'
+      and l.database = (select d.oid from pg_database d where d.datname = current_database())
+      and l.classid = ${sequence(s)}::oid
+      and l.objsubid = 2
+      and l.pid is distinct from pg_backend_pid();
+  return least(v_head, v_low);
+end`)
+  }`
+]
+
+const appending = (s: string): ReadonlyArray<string> => [
+  `create type ${s}.verdict as (status integer, version integer, positions bigint[])`,
+
+  `create function ${s}.judge(p_stream text, p_expected integer, p_ids uuid[])
+returns ${s}.verdict language plpgsql stable as ${
+    body(`
+-- What is to be done with a write: 0 it may be made, 1 it has no events and its expectation holds, 2 it was made before,
+-- 3 version conflict, 4 a part of it was made before. Expected is the exact version, or -1 for any and -2 for an existing
+-- stream. The version is the stream's, for status 2 the one after the original; it has the original positions too.
+-- STABLE: it sees what the calling statement sees, so that all writes of one append are judged at one moment.
+declare
+  v_count constant integer := cardinality(p_ids);
+  v_current integer;
+  v_after integer;
+  v_ids uuid[];
+  v_positions bigint[];
+begin
+  select e.version into v_current from ${s}.events e where e.stream = p_stream order by e.version desc limit 1;
+  v_current := coalesce(v_current, 0);
+  if v_count = 0 then
+    return (case when p_expected in (v_current, -1) or (p_expected = -2 and v_current > 0) then 1 else 3 end,
+      v_current, null)::${s}.verdict;
+  end if;
+  if p_expected = v_current or (p_expected = -1 and v_current = 0) then
+    return (0, v_current, null)::${s}.verdict;
+  end if;
+  if p_expected > v_current or (p_expected = -2 and v_current = 0) then
+    return (3, v_current, null)::${s}.verdict;
+  end if;
+  -- The events that a repeat would find: those after the expected version, or the last ones of the stream.
+  v_after := case when p_expected >= 0 then p_expected else greatest(v_current - v_count, 0) end;
+  select array_agg(e.id order by e.version), array_agg(e.position order by e.version) into v_ids, v_positions
+    from (
+      select e.id, e.position, e.version from ${s}.events e
+        where e.stream = p_stream and e.version > v_after order by e.version limit v_count
+    ) e;
+  if v_ids = p_ids then
+    return (2, v_after + v_count, v_positions)::${s}.verdict;
+  end if;
+  if p_expected >= 0 and v_ids[1] <> p_ids[1] then
+    return (3, v_current, null)::${s}.verdict;
+  end if;
+  if p_expected >= 0 or (v_count > 1 and exists (select unnest(v_ids) intersect select unnest(p_ids))) then
+    return (4, v_current, null)::${s}.verdict;
+  end if;
+  return (0, v_current, null)::${s}.verdict;
+end`)
+  }`,
+
+  `create function ${s}.append(
+  p_stream text, p_expected integer, p_in_transaction boolean,
+  p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[]
+) returns bigint[] language plpgsql volatile as ${
+    body(`
+-- One write: its first event, if it has any, and the further ones. Answers the status and the version of its verdict, and
+-- the positions. Never fails for a lost race, so a surrounding transaction stays usable.
+declare
+  -- The version to write after; -1 when the stream must be looked at first.
+  v_current integer := p_expected;
+  v_position bigint;
+  v_at timestamptz;
+  v_further bigint[];
+  v_verdict ${s}.verdict;
+begin
+  if p_id is not null then
+    ${enter(s)}
+  end if;
+  loop
+    if v_current < 0 or p_id is null then
+      -- Sees what was committed up to now, so also who won when the insert below found its place taken.
+      select j.status, j.version, j.positions into v_verdict
+        from ${s}.judge(p_stream, p_expected, case when p_id is null then '{}' else p_id || coalesce(p_ids, '{}') end) j;
+      if v_verdict.status <> 0 then
+        return array[v_verdict.status, v_verdict.version]::bigint[] || v_verdict.positions;
+      end if;
+      v_current := v_verdict.version;
+    end if;
+    -- Who has the next version has the stream until the transaction ends. Waits for a transaction that has it, and does
+    -- nothing when that one commits. The version before it was recorded earlier than this statement draws its position,
+    -- so positions increase with versions.
+    insert into ${s}.events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
+      select nextval(${sequence(s)}), date_trunc('milliseconds', clock_timestamp()), p_id, v_current + 1,
+          p_schema_version, p_stream, p_type, p_tags, p_data, p_metadata
+        where v_current = 0
+          or exists (select from ${s}.events e where e.stream = p_stream and e.version = v_current)
+      on conflict on constraint events_stream_version_key do nothing
+      returning position, recorded_at into v_position, v_at;
+    if found and p_ids is null then
+      return array[0, v_current + 1, v_position];
+    elsif found then
+      -- Drawn after the first, and sorted, so they increase.
+      v_further := array(select nextval(${sequence(s)}) from generate_series(1, cardinality(p_ids)) order by 1);
+      insert into ${s}.events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
+        select e.position, v_at, e.id, v_current + 1 + e.n::integer, e.schema_version, p_stream, e.type,
+            coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json
+          from unnest(v_further, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas) with ordinality
+            as e (position, id, type, schema_version, tags, data, metadata, n);
+      return array[0, v_current + 1 + cardinality(p_ids), v_position] || v_further;
+    end if;
+    v_current := -1;
+  end loop;
+end`)
+  }`,
+
+  `create function ${s}.append_all(
+  p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[]
+) returns setof bigint[] language plpgsql volatile as ${
+    body(`
+-- Several writes, all or nothing. Answers for each, in their order, the status and the version of its verdict, and the
+-- positions; when one of them may not be made, none is. The events of all writes stand one after the other in the arrays,
+-- and p_writes says for each which write it belongs to.
+declare
+  v_count constant integer := cardinality(p_ids);
+  -- A check without events holds until the transaction ends, as a write does; alone it need not.
+  v_holds constant boolean := p_in_transaction or v_count > 0;
+  v_firsts integer[];
+  v_claims integer;
+  v_won integer;
+  v_verdicts ${s}.verdict[];
+  v_currents integer[];
+  v_positions bigint[];
+  v_at timestamptz;
+begin
+  -- Before the block below, whose rollback would release it.
+  if v_count > 0 then
+    ${enter(s)}
+  end if;
+  v_firsts := array(select (sum(w.count) over (order by w.n) - w.count + 1)::integer
+    from unnest(p_counts) with ordinality as w (count, n) order by w.n);
+  select count(*) into v_claims from unnest(p_expected, p_counts) as w (expected, count)
+    where w.count > 0 or (v_holds and w.expected >= 0);
+  loop
+    -- One statement, so all are judged at the same moment: the original of a repeat is there as a whole or not at all.
+    select array_agg(${s}.judge(w.stream, w.expected, p_ids[w.first : w.first + w.count - 1]) order by w.n)
+      into v_verdicts
+      from unnest(p_streams, p_expected, p_counts, v_firsts) with ordinality as w (stream, expected, count, first, n);
+    if exists (select from unnest(v_verdicts) v where v.status > 1) then
+      return query select array[v.status, v.version]::bigint[] || v.positions
+        from unnest(v_verdicts) with ordinality as v (status, version, positions, n) order by v.n;
+      return;
+    end if;
+    v_currents := array(select v.version
+      from unnest(v_verdicts) with ordinality as v (status, version, positions, n) order by v.n);
+    v_positions := array(select nextval(${sequence(s)}) from generate_series(1, v_count) order by 1);
+    v_at := date_trunc('milliseconds', clock_timestamp());
+    begin
+      -- The first event of each write claims its stream, in the order of names, so that two appends never wait for each
+      -- other. A check claims it with a row at a negative position, which is deleted below and which nobody ever sees:
+      -- who wants that version waits for this transaction all the same.
+      insert into ${s}.events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
+        select c.position, v_at, c.id, c.version, c.schema_version, c.stream, c.type, c.tags, c.data, c.metadata
+          from (
+            select e.position, e.id, w.current + 1 as version, e.schema_version, w.stream, e.type,
+                coalesce(e.tags, '{}')::text[] as tags, e.data::json as data, e.metadata::json as metadata
+              from unnest(p_streams, p_counts, v_firsts, v_currents) as w (stream, count, first, current)
+              join unnest(v_positions, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas)
+                with ordinality as e (position, id, type, schema_version, tags, data, metadata, n) on e.n = w.first
+              where w.count > 0
+            union all
+            select -nextval(${sequence(s)}), '00000000-0000-0000-0000-000000000000', w.current + 1, 0, w.stream, '',
+                '{}', 'null', 'null'
+              from unnest(p_streams, p_expected, p_counts, v_currents) as w (stream, expected, count, current)
+              where w.count = 0 and v_holds and w.expected >= 0
+          ) c
+          order by c.stream collate "C"
+        on conflict on constraint events_stream_version_key do nothing;
+      get diagnostics v_won = row_count;
+      if v_won < v_claims then
+        raise exception 'lost the race for a stream' using errcode = 'ED001';
+      end if;
+      insert into ${s}.events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
+        select e.position, v_at, e.id, w.current + (e.n - w.first)::integer + 1, e.schema_version, w.stream, e.type,
+            coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json
+          from unnest(v_positions, p_writes, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas)
+            with ordinality as e (position, write, id, type, schema_version, tags, data, metadata, n)
+          join unnest(p_streams, v_firsts, v_currents) with ordinality as w (stream, first, current, n) on w.n = e.write
+          where e.n > w.first;
+      delete from ${s}.events e
+        using unnest(p_streams, p_counts, v_currents) as w (stream, count, current)
+        where w.count = 0 and e.stream = w.stream and e.version = w.current + 1 and e.position < 0;
+      return query
+        select array[case when w.count > 0 then 0 else 1 end, w.current + w.count]::bigint[]
+            || v_positions[w.first : w.first + w.count - 1]
+          from unnest(p_counts, v_firsts, v_currents) with ordinality as w (count, first, current, n) order by w.n;
+      return;
+    exception when sqlstate 'ED001' then
+      -- Everything of this round is taken back. The next one sees who won.
+    end;
+  end loop;
+end`)
+  }`
+]
+
+// Every append takes the low-water lock, for a rollback to a savepoint releases it. A transaction with very many appends
+// would fill the server's table of locks, so inside of one it is noted in a setting of the transaction, which a rollback to
+// a savepoint takes back together with the lock.
+const enter = (s: string): string =>
+  `if not p_in_transaction then
+      if ${lowWaterLock(s)} is null then end if;
+    elsif coalesce(current_setting('effect_decider.entered_' || ${sequence(s)}::oid, true), '') = '' then
+      if ${lowWaterLock(s)} is null then end if;
+      perform set_config('effect_decider.entered_' || ${sequence(s)}::oid, 'yes', true);
+    end if;`

@@ -1,0 +1,43 @@
+/**
+ * Names and texts as PostgreSQL's SQL wants them quoted.
+ */
+
+/**
+ * A name in double quotes.
+ */
+export const identifier = (name: string): string => `"${name.replaceAll("\"", "\"\"")}"`
+
+/**
+ * A text in single quotes, whatever `standard_conforming_strings` says.
+ */
+export const literal = (text: string): string => {
+  const quoted = `'${text.replaceAll("'", "''")}'`
+  return text.includes("\\") ? `E${quoted.replaceAll("\\", "\\\\")}` : quoted
+}
+
+/**
+ * A function body in dollar quotes that the body does not contain.
+ */
+export const body = (text: string): string => {
+  let tag = "$body$"
+  for (let n = 1; text.includes(tag); n++) {
+    tag = `$body${n}$`
+  }
+  return `${tag}\n${text.trim()}\n${tag}`
+}
+
+/**
+ * An array of texts as the text that PostgreSQL reads as one.
+ */
+export const arrayText = (texts: ReadonlyArray<string>): string =>
+  texts.length === 0 ? "{}" : `{${texts.map((text) => `"${text.replace(/["\\]/g, "\\$&")}"`).join(",")}}`
+
+/**
+ * What keeps a text from being the name of a schema, if anything.
+ */
+export const schemaIssue = (name: string): string | undefined =>
+  name === "" || name.includes("\u0000") || !name.isWellFormed()
+    ? "it is empty or contains what no name can contain"
+    : new TextEncoder().encode(name).length > 63
+    ? "it is longer than 63 bytes"
+    : undefined

@@ -1,0 +1,105 @@
+/**
+ * The tables of a store in a SQLite database, and how they come to be.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { SqlError } from "effect/sql/SqlError"
+import { StoreUnavailable } from "../../store/StoreError.ts"
+import type { SqliteClient } from "../SqliteClient.ts"
+import * as Migration from "./migration.ts"
+import * as Failure from "./storeFailure.ts"
+
+/**
+ * The table of events. Names begin with the library's, because SQLite has no schemas and users add tables of their own.
+ */
+export const table = "effect_decider_events"
+
+const history = "effect_decider_migrations"
+
+/**
+ * Every migration that was released. Never change one, add one.
+ *
+ * - The position is the row id, which SQLite makes the largest one plus one. It never gives the position of a committed
+ *   event again, as no event is ever deleted, so `AUTOINCREMENT`, which writes one more row per append, adds nothing.
+ * - Wide columns stand last: a filter then need not step over them.
+ * - `data`, `metadata` and `tags` are JSON text; an event without tags has NULL.
+ * - An event id may stand in several streams, so there is no index on it.
+ */
+export const migrations: ReadonlyArray<Migration.Migration> = [
+  {
+    id: 1,
+    name: "events",
+    statements: [
+      `CREATE TABLE ${history} (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,
+  applied_at INTEGER NOT NULL
+) STRICT`,
+      `CREATE TABLE ${table} (
+  position INTEGER PRIMARY KEY,
+  stream TEXT NOT NULL,
+  version INTEGER NOT NULL CHECK (version BETWEEN 1 AND 2147483647),
+  recorded_at INTEGER NOT NULL,
+  id TEXT NOT NULL,
+  type TEXT NOT NULL,
+  schema_version INTEGER NOT NULL,
+  tags TEXT,
+  metadata TEXT NOT NULL,
+  data TEXT NOT NULL,
+  UNIQUE (stream, version)
+) STRICT`
+    ]
+  }
+]
+
+/**
+ * Brings the tables up to date, or looks whether they are.
+ */
+export const setUp = (
+  sql: SqliteClient,
+  mode: Migration.Mode,
+  known: ReadonlyArray<Migration.Migration> = migrations
+): Effect.Effect<void, StoreUnavailable> => {
+  const missing = Effect.flatMap(version(sql), (found) =>
+    Effect.fromResult(
+      Result.mapError(
+        Migration.missing({ migrations: known, found, mode, where: `The database "${sql.config.filename}"` }),
+        (reason) => new StoreUnavailable({ operation: "migrate", cause: new Error(reason), isRetryable: false })
+      )
+    )
+  )
+  if (mode === "off") {
+    return Effect.void
+  }
+  // Only who has found something missing takes the write lock, and then looks again: another process may have been first.
+  return Effect.flatMap(missing, (migrations) =>
+    migrations.length === 0
+      ? Effect.void
+      : sql.withTransaction(
+          Effect.flatMap(
+            missing,
+            Effect.forEach((migration) => apply(sql, migration))
+          )
+        )
+  ).pipe(
+    Effect.asVoid,
+    Effect.mapError((error) => (error instanceof SqlError ? Failure.unavailable("migrate", error) : error))
+  )
+}
+
+const version = Effect.fnUntraced(function* (sql: SqliteClient) {
+  const [exists] = yield* sql`SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ${history}`
+  if (exists === undefined) {
+    return 0
+  }
+  const [row] = yield* sql`SELECT coalesce(max(id), 0) AS version FROM ${sql(history)}`
+  return Number(row!.version)
+})
+
+const apply = Effect.fnUntraced(function* (sql: SqliteClient, { id, name, statements }: Migration.Migration) {
+  for (const statement of statements) {
+    yield* sql.unsafe(statement)
+  }
+  yield* sql`INSERT INTO ${sql(history)} ${sql.insert({ id, name, applied_at: yield* Clock.currentTimeMillis })}`
+})

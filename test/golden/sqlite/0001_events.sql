@@ -1,0 +1,21 @@
+-- 1: events
+
+CREATE TABLE effect_decider_migrations (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,
+  applied_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE effect_decider_events (
+  position INTEGER PRIMARY KEY,
+  stream TEXT NOT NULL,
+  version INTEGER NOT NULL CHECK (version BETWEEN 1 AND 2147483647),
+  recorded_at INTEGER NOT NULL,
+  id TEXT NOT NULL,
+  type TEXT NOT NULL,
+  schema_version INTEGER NOT NULL,
+  tags TEXT,
+  metadata TEXT NOT NULL,
+  data TEXT NOT NULL,
+  UNIQUE (stream, version)
+) STRICT;
