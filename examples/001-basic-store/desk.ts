@@ -3,7 +3,7 @@
  *
  * Every copy of a book has a stream `copy-<barcode>`, every member a stream `member-<name>`.
  */
-import { Effect, Schema, Stream } from "effect"
+import { Effect, Schema } from "effect"
 import { Criteria, EventStore, ExpectedVersion, NewEvent, StreamId, type StreamVersion } from "effect-decider"
 
 export class NotOnShelf extends Schema.TaggedError<NotOnShelf>()("NotOnShelf", { barcode: Schema.String }) {}
