@@ -47,7 +47,7 @@ export interface Options {
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function*(
+export const make = Effect.fnUntraced(function* (
   options?: Options
 ): Effect.fn.Return<EventStore.EventStore["Service"], StoreUnavailable, PgClient.PgClient> {
   const sql = yield* PgClient.PgClient
@@ -74,9 +74,7 @@ export const make = Effect.fnUntraced(function*(
  * @category layers
  * @since 0.1.0
  */
-export const layer = (
-  options?: Options
-): Layer.Layer<EventStore.EventStore, StoreUnavailable, PgClient.PgClient> =>
+export const layer = (options?: Options): Layer.Layer<EventStore.EventStore, StoreUnavailable, PgClient.PgClient> =>
   Layer.effect(EventStore.EventStore, make(options))
 
 /**

@@ -35,12 +35,12 @@ const deafClient = (config: PgClient.PgPoolConfig) => {
       ? Net.connect({ path: `${folder}/.s.PGSQL.${port}` })
       : Net.connect({ host: folder ?? url.hostname, port })
     const emit = socket.emit
-    socket.emit = function(this: Net.Socket, event: string, ...args: Array<any>) {
+    socket.emit = function (this: Net.Socket, event: string, ...args: Array<any>) {
       if (ears.deaf && event === "data") {
         socket.destroy()
         return true
       }
-      return emit.call(this, event as "data", ...args as [Buffer])
+      return emit.call(this, event as "data", ...(args as [Buffer]))
     } as typeof socket.emit
     return socket
   }
@@ -49,7 +49,7 @@ const deafClient = (config: PgClient.PgPoolConfig) => {
 
 describe("PgEventStore, failures", () => {
   it.live("a connection that is lost while an append waits: nobody knows, and a repeat finds out", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const config = yield* Postgres.database
       const { sql, store } = yield* open(config)
       const stream = newStream()
@@ -64,10 +64,11 @@ describe("PgEventStore, failures", () => {
       yield* holder.rollback
       const { version, repeated } = yield* store.append(lost)
       assert.deepStrictEqual([version, repeated], [2, false])
-    }))
+    })
+  )
 
   it.live("an acknowledgement that is lost: a repeat gets the first answer", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { config, ears } = deafClient(yield* Postgres.database)
       const { store } = yield* open(config)
       const stream = newStream()
@@ -81,41 +82,46 @@ describe("PgEventStore, failures", () => {
         assert.deepStrictEqual(yield* store.append(lost), { stream, version: events.length, positions, repeated: true })
       }
       assert.strictEqual(yield* store.streamVersion(stream), 6)
-    }))
+    })
+  )
 
   it.live("a lost COMMIT: nobody knows", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { config, ears } = deafClient(yield* Postgres.database)
       const { store } = yield* open(config)
       const stream = newStream()
-      const error = yield* Effect.flip(store.withTransaction(
-        Effect.andThen(
-          store.append(write(stream, NoStream, newEvent())),
-          Effect.sync(() => {
-            ears.deaf = true
-          })
+      const error = yield* Effect.flip(
+        store.withTransaction(
+          Effect.andThen(
+            store.append(write(stream, NoStream, newEvent())),
+            Effect.sync(() => {
+              ears.deaf = true
+            })
+          )
         )
-      ))
+      )
       ears.deaf = false
       assert.instanceOf(error, CommitUnknown)
       assert.strictEqual(yield* store.streamVersion(stream), 1)
-    }))
+    })
+  )
 
   it.live("a lost connection inside a transaction takes it back, and is told as what it is", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const config = yield* Postgres.database
       const { store, sql } = yield* open(config)
       const stream = newStream()
-      const killed = Effect.flatMap(
-        sql<{ pid: number }>`select pg_backend_pid() as pid`,
-        ([row]) => {
-          const terminate = sql`select pg_terminate_backend(${row!.pid}, 5000)`
-          return Effect.asVoid(Effect.scoped(Effect.flatMap(sql.reserve, (connection) => {
-            const [text, parameters] = terminate.compile()
-            return connection.execute(text, parameters, undefined)
-          })))
-        }
-      )
+      const killed = Effect.flatMap(sql<{ pid: number }>`select pg_backend_pid() as pid`, ([row]) => {
+        const terminate = sql`select pg_terminate_backend(${row!.pid}, 5000)`
+        return Effect.asVoid(
+          Effect.scoped(
+            Effect.flatMap(sql.reserve, (connection) => {
+              const [text, parameters] = terminate.compile()
+              return connection.execute(text, parameters, undefined)
+            })
+          )
+        )
+      })
       const append = store.append(write(stream, NoStream, newEvent()))
       const inside = Effect.andThen(append, killed)
       // A failure that is seen in the transaction, one that the transaction sees at its end, and one of its own.
@@ -127,10 +133,11 @@ describe("PgEventStore, failures", () => {
       const nested = yield* Effect.flip(store.withTransaction(store.withTransaction(inside)))
       isUnavailable(nested, true, /failed in withTransaction/)
       assert.strictEqual(yield* store.streamVersion(stream), 0)
-    }))
+    })
+  )
 
   it.live("a failure of other statements in a transaction comes out as it is, a failed COMMIT as the store's", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { store, sql } = yield* open(yield* Postgres.database)
       yield* sql`create table account (id int primary key, parent int references account deferrable initially deferred)`
       const stream = newStream()
@@ -145,49 +152,57 @@ describe("PgEventStore, failures", () => {
       const inAborted = store.withTransaction(Effect.andThen(Effect.ignore(wrong), append))
       isUnavailable(yield* Effect.flip(inAborted), false, /current transaction is aborted/)
       assert.strictEqual(yield* store.streamVersion(stream), 0)
-    }))
+    })
+  )
 
   it.live("transactions of one's own isolation level", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { store, sql } = yield* open(yield* Postgres.database)
       const stream = newStream()
       for (const level of ["REPEATABLE READ", "SERIALIZABLE"]) {
         const start = yield* Deferred.make<void>()
         const gate = yield* Deferred.make<void>()
-        const late = store.withTransaction(
-          Effect.gen(function*() {
-            const version = yield* store.streamVersion(stream)
-            yield* Deferred.succeed(start, undefined)
-            yield* Deferred.await(gate)
-            return yield* store.append(write(stream, Exact(version), newEvent()))
-          })
-        ).pipe(Effect.provideService(BeginTransaction, `BEGIN ISOLATION LEVEL ${level}`))
+        const late = store
+          .withTransaction(
+            Effect.gen(function* () {
+              const version = yield* store.streamVersion(stream)
+              yield* Deferred.succeed(start, undefined)
+              yield* Deferred.await(gate)
+              return yield* store.append(write(stream, Exact(version), newEvent()))
+            })
+          )
+          .pipe(Effect.provideService(BeginTransaction, `BEGIN ISOLATION LEVEL ${level}`))
         const fiber = yield* Effect.forkChild(Effect.flip(late))
         yield* Deferred.await(start)
         yield* store.append(write(stream, Any, newEvent()))
         yield* Deferred.succeed(gate, undefined)
         isUnavailable(yield* Fiber.join(fiber), true, /could not serialize access/)
-        const read = store.withTransaction(store.readPage()).pipe(
-          Effect.provideService(BeginTransaction, `BEGIN ISOLATION LEVEL ${level}`)
+        const read = store
+          .withTransaction(store.readPage())
+          .pipe(Effect.provideService(BeginTransaction, `BEGIN ISOLATION LEVEL ${level}`))
+        isUnavailable(
+          yield* Effect.flip(read),
+          false,
+          new RegExp(`needs the isolation level READ COMMITTED, not ${level}`)
         )
-        isUnavailable(yield* Effect.flip(read), false, new RegExp(`needs the isolation level READ COMMITTED, not ${level}`))
         // An append that meets nobody is as good there as anywhere.
-        yield* store.withTransaction(store.append(write(stream, Any, newEvent()))).pipe(
-          Effect.provideService(BeginTransaction, `BEGIN ISOLATION LEVEL ${level}`)
-        )
+        yield* store
+          .withTransaction(store.append(write(stream, Any, newEvent())))
+          .pipe(Effect.provideService(BeginTransaction, `BEGIN ISOLATION LEVEL ${level}`))
       }
       assert.strictEqual(yield* store.streamVersion(stream), 4)
       assert.lengthOf(yield* sql`select from effect_decider.events`, 4)
-    }))
+    })
+  )
 
   it.live("a deadlock of a program's own making", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { store } = yield* open(yield* Postgres.database)
       const [a, b] = [newStream(), newStream()]
       const [one, other] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
       const transaction = (first: typeof a, second: typeof a, mine: typeof one, theirs: typeof one) =>
         store.withTransaction(
-          Effect.gen(function*() {
+          Effect.gen(function* () {
             yield* store.append(write(first, NoStream, newEvent()))
             yield* Deferred.succeed(mine, undefined)
             yield* Deferred.await(theirs)
@@ -198,13 +213,14 @@ describe("PgEventStore, failures", () => {
         [Effect.result(transaction(a, b, one, other)), Effect.result(transaction(b, a, other, one))],
         { concurrency: 2 }
       )
-      const failures = exits.flatMap((result) => result._tag === "Failure" ? [result.failure] : [])
+      const failures = exits.flatMap((result) => (result._tag === "Failure" ? [result.failure] : []))
       assert.lengthOf(failures, 1)
       isUnavailable(failures[0], true, /deadlock detected/)
-    }))
+    })
+  )
 
   it.live("nobody there", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const url = Redacted.make("postgresql://nobody:secret@127.0.0.1:1/nothing")
       const build = <A, E>(layer: Layer.Layer<A, E>) => Effect.flip(Layer.build(layer))
       isUnavailable(yield* build(PgEventStore.layerUrl(url)), true, /failed in migrate: .*ECONNREFUSED/)
@@ -217,10 +233,11 @@ describe("PgEventStore, failures", () => {
       )
       isUnavailable(error, true, /failed in append: .*ECONNREFUSED/)
       assert.notInclude(error.message, "secret")
-    }))
+    })
+  )
 
   it.live("a statement that takes too long had no effect", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const config = yield* Postgres.database
       const { store } = yield* open(config)
       const hasty = yield* open({ ...config, startupParameters: { lock_timeout: "50" } })
@@ -230,5 +247,6 @@ describe("PgEventStore, failures", () => {
       isUnavailable(yield* Effect.flip(hasty.store.append(append)), true, /lock timeout/)
       yield* holder.rollback
       assert.isFalse((yield* hasty.store.append(append)).repeated)
-    }))
+    })
+  )
 })

@@ -39,34 +39,36 @@ describe("PgEventStore", () => {
     StoreConformance.register(it, runtime.runPromise)
   })
 
-  it.layer(
-    Layer.provideMerge(PgEventStore.layer(), Postgres.layer({ maxConnections: 40 })),
-    { excludeTestServices: true }
-  )("appends", (it) => {
+  it.layer(Layer.provideMerge(PgEventStore.layer(), Postgres.layer({ maxConnections: 40 })), {
+    excludeTestServices: true
+  })("appends", (it) => {
     it.effect("a writer who waits for another one of the same version gets a conflict when that one commits", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [sql, store, stream] = [yield* PgClient.PgClient, yield* EventStore, newStream()]
         const first = yield* heldOpen(store, store.append(write(stream, NoStream, newEvent())))
         const other = newStream()
         // In a transaction, which stays usable.
-        const second = yield* Effect.forkChild(store.withTransaction(
-          Effect.gen(function*() {
-            yield* store.append(write(other, NoStream, newEvent()))
-            const lost = yield* Effect.flip(store.append(write(stream, NoStream, ...newEvents(3))))
-            yield* store.append(write(other, Exact(1), newEvent()))
-            return lost
-          })
-        ))
+        const second = yield* Effect.forkChild(
+          store.withTransaction(
+            Effect.gen(function* () {
+              yield* store.append(write(other, NoStream, newEvent()))
+              const lost = yield* Effect.flip(store.append(write(stream, NoStream, ...newEvents(3))))
+              yield* store.append(write(other, Exact(1), newEvent()))
+              return lost
+            })
+          )
+        )
         yield* waiting(sql, 1)
         yield* first.commit
         const expected = new VersionConflict({ stream, expected: NoStream, actual: StreamVersion.make(1) })
         assert.deepStrictEqual(yield* Fiber.join(second), expected)
         assert.strictEqual(yield* store.streamVersion(stream), 1)
         assert.strictEqual(yield* store.streamVersion(other), 2)
-      }))
+      })
+    )
 
     it.effect("a writer who waits for another one of the same version writes when that one rolls back", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [sql, store, stream] = [yield* PgClient.PgClient, yield* EventStore, newStream()]
         const first = yield* heldOpen(store, store.append(write(stream, NoStream, newEvent())))
         const events = newEvents(3)
@@ -75,10 +77,11 @@ describe("PgEventStore", () => {
         yield* first.rollback
         assert.strictEqual((yield* Fiber.join(second)).version, 3)
         assert.deepStrictEqual(ids((yield* store.load(stream)).events), ids(events))
-      }))
+      })
+    )
 
     it.effect("a repeat whose original is just committing gets its answer", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [sql, store] = [yield* PgClient.PgClient, yield* EventStore]
         for (const expected of [NoStream, Any]) {
           const append = write(newStream(), expected, ...newEvents(2))
@@ -88,10 +91,11 @@ describe("PgEventStore", () => {
           yield* original.commit
           assert.deepStrictEqual(yield* Fiber.join(repeat), { ...original.value, repeated: true })
         }
-      }))
+      })
+    )
 
     it.effect("a repeat of several writes whose original is just committing gets its answer", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [sql, store] = [yield* PgClient.PgClient, yield* EventStore]
         const checked = newStream()
         const append = [
@@ -104,26 +108,29 @@ describe("PgEventStore", () => {
         yield* waiting(sql, 1)
         yield* original.commit
         yield* store.append(write(checked, NoStream, newEvent()))
-        const expected = original.value.map((written, i) => i === 1 ? written : { ...written, repeated: true })
+        const expected = original.value.map((written, i) => (i === 1 ? written : { ...written, repeated: true }))
         assert.deepStrictEqual(yield* Fiber.join(repeat), expected)
         assert.deepStrictEqual(yield* store.appendAll(append), expected)
-      }))
+      })
+    )
 
     it.effect("several writes of which a later one loses are taken back, and the transaction stays usable", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [sql, store] = [yield* PgClient.PgClient, yield* EventStore]
         const [a, b] = [newStream("a"), newStream("b")]
         const first = yield* heldOpen(store, store.append(write(b, NoStream, newEvent())))
-        const second = yield* Effect.forkChild(store.withTransaction(
-          Effect.gen(function*() {
-            const lost = yield* Effect.flip(
-              store.appendAll([write(b, NoStream, newEvent()), write(a, NoStream, newEvent())])
-            )
-            assert.strictEqual(yield* store.streamVersion(a), 0)
-            const [written] = yield* store.appendAll([write(a, NoStream, newEvent()), write(b, Any, newEvent())])
-            return { lost, written: written! }
-          })
-        ))
+        const second = yield* Effect.forkChild(
+          store.withTransaction(
+            Effect.gen(function* () {
+              const lost = yield* Effect.flip(
+                store.appendAll([write(b, NoStream, newEvent()), write(a, NoStream, newEvent())])
+              )
+              assert.strictEqual(yield* store.streamVersion(a), 0)
+              const [written] = yield* store.appendAll([write(a, NoStream, newEvent()), write(b, Any, newEvent())])
+              return { lost, written: written! }
+            })
+          )
+        )
         yield* waiting(sql, 1)
         yield* first.commit
         const { lost, written } = yield* Fiber.join(second)
@@ -131,41 +138,55 @@ describe("PgEventStore", () => {
           lost,
           new VersionConflict({ stream: b, expected: NoStream, actual: StreamVersion.make(1) })
         )
-        assert.deepStrictEqual((yield* store.load(a)).events.map((event) => event.position), written.positions)
+        assert.deepStrictEqual(
+          (yield* store.load(a)).events.map((event) => event.position),
+          written.positions
+        )
         assert.strictEqual(yield* store.streamVersion(b), 2)
-      }))
+      })
+    )
 
     it.effect("writers to several streams in opposite orders never wait for each other", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const store = yield* EventStore
         const streams = Array.from({ length: 6 }, () => newStream())
         const written: Array<number> = streams.map(() => 0)
         const writer = (n: number) =>
-          Effect.forEach(Array.from({ length: 15 }, (_, i) => i), () =>
-            Effect.gen(function*() {
-              const chosen = streams.map((_, i) => i).filter(() => Math.random() < 0.6)
-              const order = n % 2 === 0 ? chosen : chosen.toReversed()
-              if (order.length === 0) {
-                return
-              }
-              const exact = Math.random() < 0.5
-              const versions = yield* Effect.forEach(order, (i) => store.streamVersion(streams[i]!))
-              const result = yield* Effect.result(store.appendAll(
-                order.map((i, k) => write(streams[i]!, exact ? Exact(versions[k]!) : Any, newEvent(), newEvent()))
-              ))
-              if (Result.isSuccess(result)) {
-                order.forEach((i) => written[i]! += 2)
-              } else {
-                assert.instanceOf(result.failure, VersionConflict)
-                assert.isTrue(exact)
-              }
-            }))
-        yield* Effect.forEach(Array.from({ length: 12 }, (_, n) => n), writer, { concurrency: "unbounded" })
+          Effect.forEach(
+            Array.from({ length: 15 }, (_, i) => i),
+            () =>
+              Effect.gen(function* () {
+                const chosen = streams.map((_, i) => i).filter(() => Math.random() < 0.6)
+                const order = n % 2 === 0 ? chosen : chosen.toReversed()
+                if (order.length === 0) {
+                  return
+                }
+                const exact = Math.random() < 0.5
+                const versions = yield* Effect.forEach(order, (i) => store.streamVersion(streams[i]!))
+                const result = yield* Effect.result(
+                  store.appendAll(
+                    order.map((i, k) => write(streams[i]!, exact ? Exact(versions[k]!) : Any, newEvent(), newEvent()))
+                  )
+                )
+                if (Result.isSuccess(result)) {
+                  order.forEach((i) => (written[i]! += 2))
+                } else {
+                  assert.instanceOf(result.failure, VersionConflict)
+                  assert.isTrue(exact)
+                }
+              })
+          )
+        yield* Effect.forEach(
+          Array.from({ length: 12 }, (_, n) => n),
+          writer,
+          { concurrency: "unbounded" }
+        )
         assert.deepStrictEqual(yield* Effect.forEach(streams, (stream) => store.streamVersion(stream)), written)
-      }))
+      })
+    )
 
     it.effect("a check holds as long as what it was made for: never do two pass that exclude each other", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [sql, store] = [yield* PgClient.PgClient, yield* EventStore]
         const appendAll = (a: ReturnType<typeof newStream>, b: ReturnType<typeof newStream>) =>
           store.appendAll([write(a, NoStream), write(b, NoStream, newEvent())])
@@ -179,8 +200,8 @@ describe("PgEventStore", () => {
           const exits = yield* Effect.all(
             round > 1
               ? [appendAll(a, b), appendAll(b, a)]
-              // Here they may deadlock, for the user's two appends come in opposite orders.
-              : [inTransaction(a, b), inTransaction(b, a)],
+              : // Here they may deadlock, for the user's two appends come in opposite orders.
+                [inTransaction(a, b), inTransaction(b, a)],
             { concurrency: 2, mode: "result" }
           )
           const won = exits.filter(Result.isSuccess).length
@@ -192,10 +213,11 @@ describe("PgEventStore", () => {
         const [row] = yield* sql<{ count: bigint }>`
           select count(*) from effect_decider.events where position < 1 or type = ''`
         assert.strictEqual(row!.count, 0n)
-      }))
+      })
+    )
 
     it.effect("a writer waits for a check in an open transaction, and writes when it is over", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [sql, store, stream] = [yield* PgClient.PgClient, yield* EventStore, newStream()]
         const first = yield* store.append(write(stream, NoStream, newEvent()))
         const check = yield* heldOpen(store, store.append(write(stream, Exact(1))))
@@ -205,23 +227,31 @@ describe("PgEventStore", () => {
         assert.strictEqual(yield* store.head, first.positions[0])
         yield* check.commit
         assert.strictEqual((yield* Fiber.join(second)).version, 2)
-      }))
+      })
+    )
 
     it.effect("an append of 10,000 events, to one stream and to as many", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [store, stream] = [yield* EventStore, newStream()]
         const { positions } = yield* store.append(write(stream, NoStream, ...newEvents(10_000)))
         assert.isTrue(positions.every((position, i) => i === 0 || position > positions[i - 1]!))
-        assert.deepStrictEqual((yield* store.load(stream)).events.map((event) => event.position), positions)
+        assert.deepStrictEqual(
+          (yield* store.load(stream)).events.map((event) => event.position),
+          positions
+        )
         const writes = Array.from({ length: 10_000 }, () => write(newStream(), NoStream, newEvent()))
         const start = performance.now()
         const written = yield* store.appendAll(writes)
         assert.isBelow(performance.now() - start, 5_000)
-        assert.deepStrictEqual((yield* store.load(writes[9_999]!.stream)).events[0]!.position, written[9_999]!.positions[0])
-      }))
+        assert.deepStrictEqual(
+          (yield* store.load(writes[9_999]!.stream)).events[0]!.position,
+          written[9_999]!.positions[0]
+        )
+      })
+    )
 
     it.effect("in a transaction of many appends one lock is held, also after a rollback to a savepoint", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [sql, store, stream] = [yield* PgClient.PgClient, yield* EventStore, newStream()]
         const append = Effect.suspend(() => store.append(write(stream, Any, newEvent())))
         const locks = Effect.map(
@@ -229,7 +259,7 @@ describe("PgEventStore", () => {
           (rows) => rows.length
         )
         yield* store.withTransaction(
-          Effect.gen(function*() {
+          Effect.gen(function* () {
             yield* Effect.flip(store.withTransaction(Effect.andThen(append, Effect.fail("no"))))
             assert.strictEqual(yield* locks, 0)
             yield* Effect.replicateEffect(append, 20)
@@ -239,19 +269,27 @@ describe("PgEventStore", () => {
             assert.strictEqual(yield* locks, 1)
           })
         )
-        yield* store.withTransaction(Effect.andThen(append, Effect.map(locks, (n) => assert.strictEqual(n, 1))))
+        yield* store.withTransaction(
+          Effect.andThen(
+            append,
+            Effect.map(locks, (n) => assert.strictEqual(n, 1))
+          )
+        )
         assert.strictEqual(yield* store.streamVersion(stream), 22)
-      }))
+      })
+    )
 
     it.effect("an append after a rollback to a savepoint still holds readers back", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [store, stream] = [yield* EventStore, newStream()]
         const { value: before, ...transaction } = yield* heldOpen(
           store,
-          Effect.gen(function*() {
-            yield* Effect.flip(store.withTransaction(
-              Effect.andThen(store.append(write(stream, NoStream, newEvent())), Effect.fail("no"))
-            ))
+          Effect.gen(function* () {
+            yield* Effect.flip(
+              store.withTransaction(
+                Effect.andThen(store.append(write(stream, NoStream, newEvent())), Effect.fail("no"))
+              )
+            )
             return yield* store.append(write(stream, NoStream, newEvent()))
           })
         )
@@ -264,23 +302,22 @@ describe("PgEventStore", () => {
           (yield* store.readPage({ after })).events.map((event) => event.position),
           [...before.positions, ...later.positions]
         )
-      }))
+      })
+    )
   })
 
-  it.layer(
-    Layer.provideMerge(PgEventStore.layer(), Postgres.layer()),
-    { excludeTestServices: true }
-  )("reads", (it) => {
+  it.layer(Layer.provideMerge(PgEventStore.layer(), Postgres.layer()), { excludeTestServices: true })("reads", (it) => {
     it.effect("find their rows by index while there are few", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [sql, store] = [yield* PgClient.PgClient, yield* EventStore]
         yield* explain(sql)
         yield* store.append(write(newStream(), NoStream, ...newEvents(3)))
         yield* explain(sql)
-      }))
+      })
+    )
 
     it.effect("names with a byte order mark and a replacement character", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const store = yield* EventStore
         const name = "\ufeff\ufffd"
         const event = newEvent({ type: name, tags: ["a", `${name}x`] })
@@ -292,10 +329,11 @@ describe("PgEventStore", () => {
         assert.deepStrictEqual(events[1]!.tags, event.tags)
         assert.deepStrictEqual((yield* store.readPage({ category: name })).events, events)
         assert.deepStrictEqual((yield* store.readPage({ criteria: Criteria.types(name) })).events, [events[1]!])
-      }))
+      })
+    )
 
     it.effect("a filter that matches little looks at many events, in few pages that say how far they came", () =>
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const [sql, store] = [yield* PgClient.PgClient, yield* EventStore]
         const start = yield* store.head
         const needle = yield* store.append(write(newStream("needle"), NoStream, newEvent()))
@@ -323,12 +361,13 @@ describe("PgEventStore", () => {
         // And the plans of a large table.
         yield* sql`vacuum analyze effect_decider.events`
         yield* explain(sql)
-      }))
+      })
+    )
   })
 })
 
 /** Refuses plans that read the whole table, as prepared statements have them: made without knowing the parameters. */
-const explain = Effect.fnUntraced(function*(sql: PgClient.PgClient) {
+const explain = Effect.fnUntraced(function* (sql: PgClient.PgClient) {
   const text = statements("effect_decider")
   const plans = {
     [text.load]: ["'test-1'", "3"],
@@ -339,17 +378,19 @@ const explain = Effect.fnUntraced(function*(sql: PgClient.PgClient) {
     [text.pageBackward]: ["0", "100", "50"],
     [text.head]: []
   }
-  yield* sql.withTransaction(Effect.gen(function*() {
-    yield* sql`set local plan_cache_mode = force_generic_plan`
-    for (const [statement, parameters] of Object.entries(plans)) {
-      yield* sql.unsafe(`prepare explained as ${statement}`).unprepared
-      const execute = parameters.length === 0 ? "explained" : `explained(${parameters.join(", ")})`
-      const rows = yield* sql.unsafe(`explain execute ${execute}`).valuesUnprepared
-      yield* sql`deallocate explained`.unprepared
-      const plan = rows.map(([line]) => line).join("\n")
-      assert.include(plan, "Index", `${statement}\n${plan}`)
-      assert.notInclude(plan, "Seq Scan", `${statement}\n${plan}`)
-      assert.notInclude(plan, "Sort", `${statement}\n${plan}`)
-    }
-  }))
+  yield* sql.withTransaction(
+    Effect.gen(function* () {
+      yield* sql`set local plan_cache_mode = force_generic_plan`
+      for (const [statement, parameters] of Object.entries(plans)) {
+        yield* sql.unsafe(`prepare explained as ${statement}`).unprepared
+        const execute = parameters.length === 0 ? "explained" : `explained(${parameters.join(", ")})`
+        const rows = yield* sql.unsafe(`explain execute ${execute}`).valuesUnprepared
+        yield* sql`deallocate explained`.unprepared
+        const plan = rows.map(([line]) => line).join("\n")
+        assert.include(plan, "Index", `${statement}\n${plan}`)
+        assert.notInclude(plan, "Seq Scan", `${statement}\n${plan}`)
+        assert.notInclude(plan, "Sort", `${statement}\n${plan}`)
+      }
+    })
+  )
 })

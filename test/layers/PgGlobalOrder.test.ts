@@ -26,54 +26,62 @@ const streams = Array.from({ length: 20 }, (_, i) => StreamId.make(i % 4 === 0 ?
 
 /** What a writer may be told while sessions are killed; anything else is a fault. */
 const isExpected = (error: unknown): boolean =>
-  error instanceof VersionConflict || error instanceof CommitUnknown ||
-  error instanceof StoreUnavailable && error.isRetryable
+  error instanceof VersionConflict ||
+  error instanceof CommitUnknown ||
+  (error instanceof StoreUnavailable && error.isRetryable)
 
 /** Appends at once, now and then to several streams. Answers the ids that were acknowledged. */
-const fastWriter = Effect.fnUntraced(function*(store: Store, isOver: () => boolean) {
-  const acknowledged: Array<string> = []
-  while (!isOver()) {
-    const chosen = Math.random() < 0.2 ? [...new Set([pick(streams), pick(streams), pick(streams)])] : [pick(streams)]
-    const writes = yield* Effect.forEach(chosen, (stream) => {
-      const events = newEvents(pick([1, 1, 1, 2, 5]))
-      return Math.random() < 0.5
-        ? Effect.succeed(write(stream, Any, ...events))
-        : Effect.map(store.streamVersion(stream), (version) => write(stream, Exact(version), ...events))
-    })
-    const result = yield* Effect.result(store.appendAll(writes))
-    if (Result.isSuccess(result)) {
-      acknowledged.push(...writes.flatMap(({ events }) => events.map((event) => event.id)))
-    } else {
-      assert.isTrue(isExpected(result.failure), String(result.failure))
+const fastWriter = Effect.fnUntraced(
+  function* (store: Store, isOver: () => boolean) {
+    const acknowledged: Array<string> = []
+    while (!isOver()) {
+      const chosen = Math.random() < 0.2 ? [...new Set([pick(streams), pick(streams), pick(streams)])] : [pick(streams)]
+      const writes = yield* Effect.forEach(chosen, (stream) => {
+        const events = newEvents(pick([1, 1, 1, 2, 5]))
+        return Math.random() < 0.5
+          ? Effect.succeed(write(stream, Any, ...events))
+          : Effect.map(store.streamVersion(stream), (version) => write(stream, Exact(version), ...events))
+      })
+      const result = yield* Effect.result(store.appendAll(writes))
+      if (Result.isSuccess(result)) {
+        acknowledged.push(...writes.flatMap(({ events }) => events.map((event) => event.id)))
+      } else {
+        assert.isTrue(isExpected(result.failure), String(result.failure))
+      }
     }
-  }
-  return acknowledged
-}, Effect.retry({ while: (error) => error instanceof StoreUnavailable && error.isRetryable }))
+    return acknowledged
+  },
+  Effect.retry({ while: (error) => error instanceof StoreUnavailable && error.isRetryable })
+)
 
 /** Writes another table first, appends, holds the transaction open, and rolls back half of the time. */
-const slowWriter = Effect.fnUntraced(function*(store: Store, sql: PgClient.PgClient, isOver: () => boolean) {
+const slowWriter = Effect.fnUntraced(function* (store: Store, sql: PgClient.PgClient, isOver: () => boolean) {
   const acknowledged: Array<string> = []
   while (!isOver()) {
     // At times nobody is slow, so that the moments count at which fast writers take and release their locks.
     yield* pause(1500)
     const own = StreamId.make("slow", String(Math.random()))
     const events = newEvents(2)
-    const result = yield* Effect.result(store.withTransaction(
-      Effect.gen(function*() {
-        yield* sql`update account set balance = balance + 1 where id = ${pick([1, 2, 3, 4])}`
-        yield* pause(100)
-        yield* Effect.exit(store.withTransaction(
-          Effect.andThen(store.append(write(own, Any, newEvent())), Effect.fail("to the savepoint"))
-        ))
-        yield* store.append(write(own, Any, events[0]!))
-        yield* pause(300)
-        yield* store.append(write(own, Exact(1), events[1]!))
-        yield* pause(300)
-        if (Math.random() < 0.5) {
-          return yield* Effect.fail("rolled back")
-        }
-      })
-    ))
+    const result = yield* Effect.result(
+      store.withTransaction(
+        Effect.gen(function* () {
+          yield* sql`update account set balance = balance + 1 where id = ${pick([1, 2, 3, 4])}`
+          yield* pause(100)
+          yield* Effect.exit(
+            store.withTransaction(
+              Effect.andThen(store.append(write(own, Any, newEvent())), Effect.fail("to the savepoint"))
+            )
+          )
+          yield* store.append(write(own, Any, events[0]!))
+          yield* pause(300)
+          yield* store.append(write(own, Exact(1), events[1]!))
+          yield* pause(300)
+          if (Math.random() < 0.5) {
+            return yield* Effect.fail("rolled back")
+          }
+        })
+      )
+    )
     if (Result.isSuccess(result)) {
       acknowledged.push(...events.map((event) => event.id))
     } else {
@@ -86,7 +94,7 @@ const slowWriter = Effect.fnUntraced(function*(store: Store, sql: PgClient.PgCli
 // The program's own statement was the one that met the killed session.
 const isKilled = (error: unknown): boolean => String(error).includes("SqlError")
 
-const killer = Effect.fnUntraced(function*(sql: PgClient.PgClient, isOver: () => boolean) {
+const killer = Effect.fnUntraced(function* (sql: PgClient.PgClient, isOver: () => boolean) {
   while (!isOver()) {
     yield* pause(400)
     yield* sql`
@@ -96,7 +104,7 @@ const killer = Effect.fnUntraced(function*(sql: PgClient.PgClient, isOver: () =>
 })
 
 /** Follows the log from a checkpoint. Stops at the head when all is over. */
-const reader = Effect.fnUntraced(function*(store: Store, isOver: () => boolean, options: ReadOptions) {
+const reader = Effect.fnUntraced(function* (store: Store, isOver: () => boolean, options: ReadOptions) {
   const seen: Array<RecordedEvent> = []
   let after = Position.origin
   while (true) {
@@ -110,7 +118,7 @@ const reader = Effect.fnUntraced(function*(store: Store, isOver: () => boolean, 
   }
 })
 
-const naiveReader = Effect.fnUntraced(function*(sql: PgClient.PgClient, isOver: () => boolean) {
+const naiveReader = Effect.fnUntraced(function* (sql: PgClient.PgClient, isOver: () => boolean) {
   const seen: Array<bigint> = []
   while (true) {
     const wasOver = isOver()
@@ -125,53 +133,79 @@ const naiveReader = Effect.fnUntraced(function*(sql: PgClient.PgClient, isOver: 
 })
 
 describe("PgEventStore, global order", () => {
-  it.live("a reader with a checkpoint skips, repeats and reorders nothing, whatever transactions do", () =>
-    Effect.gen(function*() {
-      const config = yield* Postgres.database
-      const { sql, store } = yield* open(config)
-      const victims = yield* open({ ...config, applicationName: "victim" })
-      yield* sql`create table account (id int primary key, balance int not null)`
-      yield* sql`insert into account select n, 0 from generate_series(1, 4) n`
-      const end = performance.now() + seconds * 1000
-      let writing = 0
-      const isTime = () => performance.now() > end
-      const isOver = () => isTime() && writing === 0
-      const writer = <A, E>(effect: Effect.Effect<A, E>) =>
-        Effect.suspend(() => {
-          writing++
-          return Effect.ensuring(effect, Effect.sync(() => writing--))
-        })
-      const writers = yield* Effect.forkChild(Effect.all([
-        ...Array.from({ length: 3 }, () => writer(fastWriter(store, isTime))),
-        ...Array.from({ length: 3 }, () => writer(fastWriter(victims.store, isTime))),
-        ...Array.from({ length: 3 }, () => writer(slowWriter(store, sql, isTime))),
-        ...Array.from({ length: 3 }, () => writer(slowWriter(victims.store, victims.sql, isTime)))
-      ], { concurrency: "unbounded" }))
-      const readers = yield* Effect.forkChild(Effect.all({
-        all: reader(store, isOver, { limit: 100 }),
-        quarter: reader(store, isOver, { category: "quarter", limit: 10 }),
-        naive: naiveReader(sql, isOver)
-      }, { concurrency: "unbounded" }))
-      yield* Effect.forkScoped(killer(sql, isTime))
-      const acknowledged = (yield* Fiber.join(writers)).flat()
-      const { all, naive, quarter } = yield* Fiber.join(readers)
+  it.live(
+    "a reader with a checkpoint skips, repeats and reorders nothing, whatever transactions do",
+    () =>
+      Effect.gen(function* () {
+        const config = yield* Postgres.database
+        const { sql, store } = yield* open(config)
+        const victims = yield* open({ ...config, applicationName: "victim" })
+        yield* sql`create table account (id int primary key, balance int not null)`
+        yield* sql`insert into account select n, 0 from generate_series(1, 4) n`
+        const end = performance.now() + seconds * 1000
+        let writing = 0
+        const isTime = () => performance.now() > end
+        const isOver = () => isTime() && writing === 0
+        const writer = <A, E>(effect: Effect.Effect<A, E>) =>
+          Effect.suspend(() => {
+            writing++
+            return Effect.ensuring(
+              effect,
+              Effect.sync(() => writing--)
+            )
+          })
+        const writers = yield* Effect.forkChild(
+          Effect.all(
+            [
+              ...Array.from({ length: 3 }, () => writer(fastWriter(store, isTime))),
+              ...Array.from({ length: 3 }, () => writer(fastWriter(victims.store, isTime))),
+              ...Array.from({ length: 3 }, () => writer(slowWriter(store, sql, isTime))),
+              ...Array.from({ length: 3 }, () => writer(slowWriter(victims.store, victims.sql, isTime)))
+            ],
+            { concurrency: "unbounded" }
+          )
+        )
+        const readers = yield* Effect.forkChild(
+          Effect.all(
+            {
+              all: reader(store, isOver, { limit: 100 }),
+              quarter: reader(store, isOver, { category: "quarter", limit: 10 }),
+              naive: naiveReader(sql, isOver)
+            },
+            { concurrency: "unbounded" }
+          )
+        )
+        yield* Effect.forkScoped(killer(sql, isTime))
+        const acknowledged = (yield* Fiber.join(writers)).flat()
+        const { all, naive, quarter } = yield* Fiber.join(readers)
 
-      const log = yield* sql<{ position: bigint; id: string }>`
+        const log = yield* sql<{ position: bigint; id: string }>`
         select position, id from effect_decider.events order by position`
-      const positions = log.map((row) => row.position)
-      assert.deepStrictEqual(all.map((event) => event.position), positions)
-      assert.deepStrictEqual(quarter, all.filter((event) => StreamId.category(event.stream) === "quarter"))
-      const versions = new Map<string, number>()
-      for (const { stream, version } of all) {
-        assert.strictEqual(version, (versions.get(stream) ?? 0) + 1, stream)
-        versions.set(stream, version)
-      }
-      const stored = new Set(log.map((row) => row.id))
-      assert.strictEqual(stored.size, log.length)
-      assert.deepStrictEqual(acknowledged.filter((id) => !stored.has(id)), [])
-      // The proof that there was something to miss.
-      assert.isBelow(naive.length, positions.length, "a naive reader missed nothing, so this run shows nothing")
-      assert.isAbove(positions.length, 500)
-      console.log({ events: positions.length, missedByNaive: positions.length - naive.length, seconds })
-    }), (seconds + 30) * 1000)
+        const positions = log.map((row) => row.position)
+        assert.deepStrictEqual(
+          all.map((event) => event.position),
+          positions
+        )
+        assert.deepStrictEqual(
+          quarter,
+          all.filter((event) => StreamId.category(event.stream) === "quarter")
+        )
+        const versions = new Map<string, number>()
+        for (const { stream, version } of all) {
+          assert.strictEqual(version, (versions.get(stream) ?? 0) + 1, stream)
+          versions.set(stream, version)
+        }
+        const stored = new Set(log.map((row) => row.id))
+        assert.strictEqual(stored.size, log.length)
+        assert.deepStrictEqual(
+          acknowledged.filter((id) => !stored.has(id)),
+          []
+        )
+        // The proof that there was something to miss.
+        assert.isBelow(naive.length, positions.length, "a naive reader missed nothing, so this run shows nothing")
+        assert.isAbove(positions.length, 500)
+        console.log({ events: positions.length, missedByNaive: positions.length - naive.length, seconds })
+      }),
+    (seconds + 30) * 1000
+  )
 })

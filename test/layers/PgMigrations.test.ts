@@ -27,7 +27,7 @@ const refused = (error: unknown, words: RegExp): void => {
 }
 
 /** Starts `pg-writer.ts`; answers when it is ready, what starts it, and what it acknowledged at its end. */
-const writer = Effect.fnUntraced(function*(config: PgClient.PgPoolConfig, name: string, count: number) {
+const writer = Effect.fnUntraced(function* (config: PgClient.PgPoolConfig, name: string, count: number) {
   const script = fileURLToPath(new URL("fixtures/pg-writer.ts", import.meta.url))
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
@@ -37,7 +37,7 @@ const writer = Effect.fnUntraced(function*(config: PgClient.PgPoolConfig, name: 
   )
   let stdout = ""
   let stderr = ""
-  child.stderr.on("data", (data) => stderr += data)
+  child.stderr.on("data", (data) => (stderr += data))
   yield* Effect.callback<void>((resume) => {
     child.stdout.on("data", (data) => {
       stdout += data
@@ -48,8 +48,11 @@ const writer = Effect.fnUntraced(function*(config: PgClient.PgPoolConfig, name: 
   return Effect.callback<ReadonlyArray<bigint>, string>((resume) => {
     child.on("close", (code) =>
       resume(
-        code === 0 ? Effect.succeed(stdout.trimEnd().split("\n").slice(1).map(BigInt)) : Effect.fail(`${code} ${stderr}`)
-      ))
+        code === 0
+          ? Effect.succeed(stdout.trimEnd().split("\n").slice(1).map(BigInt))
+          : Effect.fail(`${code} ${stderr}`)
+      )
+    )
     child.stdin.write("go\n")
   })
 })
@@ -60,55 +63,72 @@ describe("PgEventStore, set-up", () => {
   //   UPDATE_GOLDEN=1 npx vitest run test/layers/PgMigrations.test.ts
   it("the text of each migration is the one that was released", () => {
     const all = migrations("effect_decider")
-    assert.deepStrictEqual(all.map(({ id }) => id), all.map((_, i) => i + 1))
+    assert.deepStrictEqual(
+      all.map(({ id }) => id),
+      all.map((_, i) => i + 1)
+    )
     for (const migration of all) {
       const file = new URL(fileOf(migration), golden)
-      if (process.env["UPDATE_GOLDEN"] === "1" || !existsSync(file) && process.env["CI"] === undefined) {
+      if (process.env["UPDATE_GOLDEN"] === "1" || (!existsSync(file) && process.env["CI"] === undefined)) {
         writeFileSync(file, Migration.format(migration))
       }
-      const message = `Migration ${migration.id} is not what test/golden/pg/${fileOf(migration)} says it was. Leave it as it ` +
+      const message =
+        `Migration ${migration.id} is not what test/golden/pg/${fileOf(migration)} says it was. Leave it as it ` +
         "was and add another migration (see the comment in this test)."
       assert.strictEqual(Migration.format(migration), readFileSync(file, "utf8"), message)
     }
     assert.deepStrictEqual(readdirSync(golden).sort(), all.map(fileOf))
   })
 
-  it.live("ten processes set up an empty database and append to it at once", () =>
-    Effect.gen(function*() {
-      const config = yield* Postgres.database
-      const names = Array.from({ length: 10 }, (_, i) => `w${i}`)
-      const writers = yield* Effect.forEach(names, (name) => writer(config, name, 10), { concurrency: 4 })
-      const acknowledged = yield* Effect.all(writers, { concurrency: "unbounded" })
-      const { store } = yield* open(config, { migrate: "check" })
-      for (const [i, name] of names.entries()) {
-        const { events } = yield* store.load(StreamId.make("writer", name))
-        assert.deepStrictEqual(events.map((event) => event.position as bigint), acknowledged[i])
-        assert.deepStrictEqual(events.map((event) => event.data), events.map((_, n) => ({ writer: name, n: n + 1 })))
-      }
-      assert.strictEqual(yield* store.streamVersion(StreamId.make("shared", "1")), 100)
-      const { sql } = yield* open(config)
-      assert.deepStrictEqual(yield* sql`select id, name from effect_decider.migrations`.values, [[1, "events"]])
-    }), 60_000)
+  it.live(
+    "ten processes set up an empty database and append to it at once",
+    () =>
+      Effect.gen(function* () {
+        const config = yield* Postgres.database
+        const names = Array.from({ length: 10 }, (_, i) => `w${i}`)
+        const writers = yield* Effect.forEach(names, (name) => writer(config, name, 10), { concurrency: 4 })
+        const acknowledged = yield* Effect.all(writers, { concurrency: "unbounded" })
+        const { store } = yield* open(config, { migrate: "check" })
+        for (const [i, name] of names.entries()) {
+          const { events } = yield* store.load(StreamId.make("writer", name))
+          assert.deepStrictEqual(
+            events.map((event) => event.position as bigint),
+            acknowledged[i]
+          )
+          assert.deepStrictEqual(
+            events.map((event) => event.data),
+            events.map((_, n) => ({ writer: name, n: n + 1 }))
+          )
+        }
+        assert.strictEqual(yield* store.streamVersion(StreamId.make("shared", "1")), 100)
+        const { sql } = yield* open(config)
+        assert.deepStrictEqual(yield* sql`select id, name from effect_decider.migrations`.values, [[1, "events"]])
+      }),
+    60_000
+  )
 
   it.live("a store that is set up opens with one short query, and keeps what it has", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const config = yield* Postgres.database
       const stream = newStream()
-      yield* Effect.scoped(Effect.flatMap(open(config), ({ store }) => store.append(write(stream, NoStream, newEvent()))))
+      yield* Effect.scoped(
+        Effect.flatMap(open(config), ({ store }) => store.append(write(stream, NoStream, newEvent())))
+      )
       // A transaction that would wait for any lock on the tables.
       const { sql, store } = yield* open(config)
       yield* sql.withTransaction(
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           yield* sql`lock table effect_decider.events in access exclusive mode`
           yield* sql`select pg_advisory_xact_lock(1701668979, hashtext('effect_decider'))`
           yield* Effect.scoped(open(config))
         })
       )
       assert.strictEqual(yield* store.streamVersion(stream), 1)
-    }))
+    })
+  )
 
   it.live("`check` refuses a store that is missing, older or newer; `auto` one that is newer; `off` nothing", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const config = yield* Postgres.database
       const opened = (migrate: "auto" | "check" | "off") => Effect.scoped(open(config, { migrate }))
       refused(yield* Effect.flip(opened("check")), /"effect_decider" .*has not been set up.*`migrate: "auto"`/)
@@ -123,17 +143,22 @@ describe("PgEventStore, set-up", () => {
       refused(yield* Effect.flip(opened("check")), /has not been set up/)
       // Tables that are there but not in the list are not touched.
       refused(yield* Effect.flip(opened("auto")), /failed in migrate: .*relation "migrations" already exists|"events"/)
-    }))
+    })
+  )
 
   it.live("a user who may not create tables can use a store that was set up by another", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const config = yield* Postgres.database
       const { sql } = yield* open({ ...config, maxConnections: 1 }, { migrate: "off" })
       const role = `effect_decider_test_${Date.now()}`
       const asRole = { ...config, startupParameters: { role } }
       yield* Effect.acquireRelease(sql.unsafe(`create role ${role}`), () =>
-        Effect.orDie(Effect.andThen(sql.unsafe(`drop owned by ${role}`), sql.unsafe(`drop role ${role}`))))
-      refused(yield* Effect.flip(Effect.scoped(open(asRole))), /permission denied.*Set up the event store once as a user who/)
+        Effect.orDie(Effect.andThen(sql.unsafe(`drop owned by ${role}`), sql.unsafe(`drop role ${role}`)))
+      )
+      refused(
+        yield* Effect.flip(Effect.scoped(open(asRole))),
+        /permission denied.*Set up the event store once as a user who/
+      )
       yield* Effect.scoped(open(config))
       yield* sql.unsafe(`grant usage on schema effect_decider to ${role}`)
       yield* sql.unsafe(`grant select, insert, delete on all tables in schema effect_decider to ${role}`)
@@ -144,19 +169,21 @@ describe("PgEventStore, set-up", () => {
       yield* store.appendAll([write(stream, NoStream), write(newStream(), Any, newEvent())]).pipe(Effect.flip)
       yield* store.appendAll([write(newStream(), NoStream), write(newStream(), Any, newEvent())])
       assert.lengthOf((yield* store.readPage()).events, 3)
-    }))
+    })
+  )
 
   it.live("a schema whose name is none", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const config = yield* Postgres.database
       for (const schema of ["", "x".repeat(64), "a\u0000b", "\ud800"]) {
         refused(yield* Effect.flip(Effect.scoped(open(config, { schema }))), /cannot be the name of a schema/)
       }
       refused(yield* Effect.flip(Effect.scoped(open(config, { schema: "pg_mine" }))), /unacceptable schema name/)
-    }))
+    })
+  )
 
   it.live("stores in two schemas of a database do not see each other", () =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const config = yield* Postgres.database
       const [one, two] = [yield* open(config, { schema: "one" }), yield* open(config, { schema: "two" })]
       const stream = newStream()
@@ -175,5 +202,6 @@ describe("PgEventStore, set-up", () => {
       // Both in one transaction of one client.
       const both = yield* Layer.build(Layer.provideMerge(PgEventStore.layer({ schema: "one" }), PgClient.layer(config)))
       assert.isDefined(both)
-    }))
+    })
+  )
 })

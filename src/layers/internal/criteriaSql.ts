@@ -25,12 +25,16 @@ export const condition = (
     clauses.push(dialect.category(category))
   }
   if (criteria._tag === "AnyOf") {
-    clauses.push(Statement.or(criteria.items.map(({ tags, types }) =>
-      Statement.and([
-        ...types === undefined ? [] : [dialect.types(types)],
-        ...tags === undefined ? [] : [dialect.tags(tags)]
-      ])
-    )))
+    clauses.push(
+      Statement.or(
+        criteria.items.map(({ tags, types }) =>
+          Statement.and([
+            ...(types === undefined ? [] : [dialect.types(types)]),
+            ...(tags === undefined ? [] : [dialect.tags(tags)])
+          ])
+        )
+      )
+    )
   }
   return clauses.length === 0 ? undefined : Statement.and(clauses)
 }

@@ -31,7 +31,7 @@ export const limits = { least: 1_000, most: 64_000, page: 256_000 } as const
 /**
  * Reads a page, window by window.
  */
-export const read = Effect.fnUntraced(function*<E>(
+export const read = Effect.fnUntraced(function* <E>(
   range: Range,
   look: (range: Range, size: number) => Effect.Effect<Window, E>
 ): Effect.fn.Return<Page, E> {

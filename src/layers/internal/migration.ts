@@ -47,7 +47,7 @@ export const missing = (options: {
       (found === 0
         ? `${where} has not been set up. `
         : `${where} is at version ${found}, this program needs version ${needed}. `) +
-        "Open the store once with `migrate: \"auto\"`, as a user who may create tables"
+        'Open the store once with `migrate: "auto"`, as a user who may create tables'
     )
   }
   return Result.succeed(migrations.slice(found))

@@ -29,16 +29,16 @@ export const single = ({ events, expected, stream }: Write, inTransaction: boole
     stream,
     expectedNumber(expected),
     inTransaction,
-    ...first === undefined
+    ...(first === undefined
       ? [null, null, PgTypes.int4(null), array(null, PgTypes.OID.text), null, null]
       : [
-        first.id,
-        first.type,
-        first.schemaVersion,
-        array(first.tags, PgTypes.OID.text),
-        JSON.stringify(first.data),
-        JSON.stringify(first.metadata)
-      ],
+          first.id,
+          first.type,
+          first.schemaVersion,
+          array(first.tags, PgTypes.OID.text),
+          JSON.stringify(first.data),
+          JSON.stringify(first.metadata)
+        ]),
     ...columns(events.length > 1 ? events.slice(1) : undefined)
   ]
 }
@@ -47,27 +47,56 @@ export const single = ({ events, expected, stream }: Write, inTransaction: boole
  * The parameters of the function for several writes.
  */
 export const several = (writes: ReadonlyArray<Write>, inTransaction: boolean): ReadonlyArray<unknown> => [
-  array(writes.map((write) => write.stream), PgTypes.OID.text),
-  array(writes.map((write) => expectedNumber(write.expected)), PgTypes.OID.int4),
-  array(writes.map((write) => write.events.length), PgTypes.OID.int4),
+  array(
+    writes.map((write) => write.stream),
+    PgTypes.OID.text
+  ),
+  array(
+    writes.map((write) => expectedNumber(write.expected)),
+    PgTypes.OID.int4
+  ),
+  array(
+    writes.map((write) => write.events.length),
+    PgTypes.OID.int4
+  ),
   inTransaction,
-  array(writes.flatMap((write, i) => write.events.map(() => i + 1)), PgTypes.OID.int4),
+  array(
+    writes.flatMap((write, i) => write.events.map(() => i + 1)),
+    PgTypes.OID.int4
+  ),
   ...columns(writes.flatMap((write) => write.events))
 ]
 
 const columns = (events: ReadonlyArray<NewEvent> | undefined): ReadonlyArray<PgTypes.Parameter> =>
-  events === undefined ? noColumns : [
-    array(events.map((event) => event.id), PgTypes.OID.uuid),
-    array(events.map((event) => event.type), PgTypes.OID.text),
-    array(events.map((event) => event.schemaVersion), PgTypes.OID.int4),
-    // An array of arrays cannot have rows of different lengths, so each is sent as the text of an array.
-    array(
-      events.some((event) => event.tags.length > 0) ? events.map((event) => arrayText(event.tags)) : null,
-      PgTypes.OID.text
-    ),
-    array(events.map((event) => JSON.stringify(event.data)), PgTypes.OID.text),
-    array(events.map((event) => JSON.stringify(event.metadata)), PgTypes.OID.text)
-  ]
+  events === undefined
+    ? noColumns
+    : [
+        array(
+          events.map((event) => event.id),
+          PgTypes.OID.uuid
+        ),
+        array(
+          events.map((event) => event.type),
+          PgTypes.OID.text
+        ),
+        array(
+          events.map((event) => event.schemaVersion),
+          PgTypes.OID.int4
+        ),
+        // An array of arrays cannot have rows of different lengths, so each is sent as the text of an array.
+        array(
+          events.some((event) => event.tags.length > 0) ? events.map((event) => arrayText(event.tags)) : null,
+          PgTypes.OID.text
+        ),
+        array(
+          events.map((event) => JSON.stringify(event.data)),
+          PgTypes.OID.text
+        ),
+        array(
+          events.map((event) => JSON.stringify(event.metadata)),
+          PgTypes.OID.text
+        )
+      ]
 
 const array = (values: ReadonlyArray<unknown> | null, elementOid: number): PgTypes.Parameter =>
   Result.getOrThrow(PgTypes.array(values, elementOid))
@@ -99,7 +128,7 @@ const expectedNumber = (expected: ExpectedVersion): number => {
  * What became of the writes. `idsAfter` reads the ids of at most so many events of a stream after a version; it is called
  * only for a write of which a part was made before.
  */
-export const answer = Effect.fnUntraced(function*<E>(
+export const answer = Effect.fnUntraced(function* <E>(
   writes: NonEmptyReadonlyArray<Write>,
   rows: ReadonlyArray<Row>,
   idsAfter: (stream: StreamId, version: number, count: number) => Effect.Effect<ReadonlyArray<string>, E>
@@ -116,7 +145,7 @@ export const answer = Effect.fnUntraced(function*<E>(
       const after = exact >= 0 ? exact : Math.max(0, Number(version) - events.length)
       // Recorded events never change, so these are the ids that were compared.
       const stored = new Set(yield* idsAfter(stream, after, events.length))
-      const ids = events.flatMap(({ id }) => stored.has(id) ? [id] : [])
+      const ids = events.flatMap(({ id }) => (stored.has(id) ? [id] : []))
       verdicts.set(write, Result.fail(new IdempotencyViolation({ stream, ids })))
     } else {
       verdicts.set(write, verdict(write, status, Number(version)))

@@ -17,7 +17,7 @@ import * as Failure from "./storeFailure.ts"
 /**
  * Makes the tables in a schema what this program needs. Where they are already, that is one short query.
  */
-export const run = Effect.fnUntraced(function*(
+export const run = Effect.fnUntraced(function* (
   sql: SqlClient,
   schema: string,
   mode: Migration.Mode
@@ -32,14 +32,19 @@ export const run = Effect.fnUntraced(function*(
   const known = migrations(schema)
   const missing = (found: number) =>
     Result.mapError(
-      Migration.missing({ migrations: known, found, mode, where: `The schema ${identifier(schema)} of the event store` }),
+      Migration.missing({
+        migrations: known,
+        found,
+        mode,
+        where: `The schema ${identifier(schema)} of the event store`
+      }),
       refuse
     )
   const found = yield* Effect.mapError(version(sql, schema), failed)
   if ((yield* Effect.fromResult(missing(found))).length === 0) {
     return
   }
-  yield* Effect.gen(function*() {
+  yield* Effect.gen(function* () {
     // Whoever comes first does it all; the others wait here, and then find nothing missing. The numbers only have to be
     // the same for all; other schemas that happen to have the same hash wait for no reason, once.
     yield* sql`select pg_advisory_xact_lock(${lockClass}, hashtext(${schema}))`
@@ -47,19 +52,21 @@ export const run = Effect.fnUntraced(function*(
     if (exists.length === 0) {
       yield* sql.unsafe(`create schema ${identifier(schema)}`).unprepared
     }
-    const hasTable = yield* sql`select from pg_catalog.pg_tables where schemaname = ${schema} and tablename = 'migrations'`
+    const hasTable =
+      yield* sql`select from pg_catalog.pg_tables where schemaname = ${schema} and tablename = 'migrations'`
     const found = hasTable.length === 0 ? 0 : yield* version(sql, schema)
     for (const { id, name, statements } of yield* Effect.fromResult(missing(found))) {
       for (const statement of statements) {
         yield* sql.unsafe(statement).unprepared
       }
-      yield* sql.unsafe(`insert into ${identifier(schema)}.migrations (id, name) values ($1, $2)`, [id, name]).unprepared
+      yield* sql.unsafe(`insert into ${identifier(schema)}.migrations (id, name) values ($1, $2)`, [id, name])
+        .unprepared
     }
   }).pipe(
     sql.withTransaction,
     // What was committed while this waited must be seen, whatever the database's default is.
     Effect.provideService(BeginTransaction, "BEGIN ISOLATION LEVEL READ COMMITTED"),
-    Effect.mapError((error) => error instanceof StoreUnavailable ? error : failed(error))
+    Effect.mapError((error) => (error instanceof StoreUnavailable ? error : failed(error)))
   )
 })
 
@@ -74,9 +81,9 @@ const failed = (error: SqlError): StoreUnavailable => {
   const failure = Failure.unavailable(operation, error)
   return error.reason._tag === "AuthorizationError"
     ? refuse(
-      `${(failure.cause as Error).message}. Set up the event store once as a user who may create schemas and tables, ` +
-        "let this user use them, and open the store with `migrate: \"check\"`"
-    )
+        `${(failure.cause as Error).message}. Set up the event store once as a user who may create schemas and tables, ` +
+          'let this user use them, and open the store with `migrate: "check"`'
+      )
     : failure
 }
 
@@ -86,7 +93,7 @@ const failed = (error: SqlError): StoreUnavailable => {
 const version = (sql: SqlClient, schema: string): Effect.Effect<number, SqlError> =>
   sql.unsafe(`select coalesce(max(id), 0) from ${identifier(schema)}.migrations`).valuesUnprepared.pipe(
     Effect.map((rows) => rows[0]![0] as number),
-    Effect.catch((error) => Failure.code(error) === undefinedTable ? Effect.succeed(0) : Effect.fail(error))
+    Effect.catch((error) => (Failure.code(error) === undefinedTable ? Effect.succeed(0) : Effect.fail(error)))
   )
 
 const undefinedTable = "42P01"

@@ -51,8 +51,7 @@ const lowWaterLock = (s: string): string =>
         coalesce(pg_sequence_last_value(${sequence(s)}), 0)::bit(32)::integer)`
 
 const globalOrder = (s: string): ReadonlyArray<string> => [
-  `create function ${s}.safe_position() returns bigint language plpgsql volatile as ${
-    body(`
+  `create function ${s}.safe_position() returns bigint language plpgsql volatile as ${body(`
 -- The position up to which nothing will appear any more that is not there now. The rows up to it must be read in a LATER
 -- statement: one at or below it was drawn before the head was read, so its writer's lock is seen here unless the writer
 -- has ended, and if it has ended, the snapshot of a later statement has its rows. Keep no safe position longer than that:
@@ -81,16 +80,14 @@ begin
       and l.objsubid = 2
       and l.pid is distinct from pg_backend_pid();
   return least(v_head, v_low);
-end`)
-  }`
+end`)}`
 ]
 
 const appending = (s: string): ReadonlyArray<string> => [
   `create type ${s}.verdict as (status integer, version integer, positions bigint[])`,
 
   `create function ${s}.judge(p_stream text, p_expected integer, p_ids uuid[])
-returns ${s}.verdict language plpgsql stable as ${
-    body(`
+returns ${s}.verdict language plpgsql stable as ${body(`
 -- What is to be done with a write: 0 it may be made, 1 it has no events and its expectation holds, 2 it was made before,
 -- 3 version conflict, 4 a part of it was made before. Expected is the exact version, or -1 for any and -2 for an existing
 -- stream. The version is the stream's, for status 2 the one after the original; it has the original positions too.
@@ -131,15 +128,13 @@ begin
     return (4, v_current, null)::${s}.verdict;
   end if;
   return (0, v_current, null)::${s}.verdict;
-end`)
-  }`,
+end`)}`,
 
   `create function ${s}.append(
   p_stream text, p_expected integer, p_in_transaction boolean,
   p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[]
-) returns bigint[] language plpgsql volatile as ${
-    body(`
+) returns bigint[] language plpgsql volatile as ${body(`
 -- One write: its first event, if it has any, and the further ones. Answers the status and the version of its verdict, and
 -- the positions. Never fails for a lost race, so a surrounding transaction stays usable.
 declare
@@ -187,14 +182,12 @@ begin
     end if;
     v_current := -1;
   end loop;
-end`)
-  }`,
+end`)}`,
 
   `create function ${s}.append_all(
   p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[]
-) returns setof bigint[] language plpgsql volatile as ${
-    body(`
+) returns setof bigint[] language plpgsql volatile as ${body(`
 -- Several writes, all or nothing. Answers for each, in their order, the status and the version of its verdict, and the
 -- positions; when one of them may not be made, none is. The events of all writes stand one after the other in the arrays,
 -- and p_writes says for each which write it belongs to.
@@ -276,8 +269,7 @@ begin
       -- Everything of this round is taken back. The next one sees who won.
     end;
   end loop;
-end`)
-  }`
+end`)}`
 ]
 
 // Every append takes the low-water lock, for a rollback to a savepoint releases it. A transaction with very many appends

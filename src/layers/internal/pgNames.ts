@@ -5,7 +5,7 @@
 /**
  * A name in double quotes.
  */
-export const identifier = (name: string): string => `"${name.replaceAll("\"", "\"\"")}"`
+export const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
 /**
  * A text in single quotes, whatever `standard_conforming_strings` says.
@@ -39,5 +39,5 @@ export const schemaIssue = (name: string): string | undefined =>
   name === "" || name.includes("\u0000") || !name.isWellFormed()
     ? "it is empty or contains what no name can contain"
     : new TextEncoder().encode(name).length > 63
-    ? "it is longer than 63 bytes"
-    : undefined
+      ? "it is longer than 63 bytes"
+      : undefined

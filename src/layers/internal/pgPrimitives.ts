@@ -31,10 +31,7 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
     Rows.toEvents(found, (positions) => rows(operation, sql.unsafe(text.names, [positions])), limit)
 
   // In a statement of its own: see the function in the database.
-  const safePosition = Effect.map(
-    rows("read", sql.unsafe(text.safePosition)),
-    ([row]) => row![0] as Position.Position
-  )
+  const safePosition = Effect.map(rows("read", sql.unsafe(text.safePosition)), ([row]) => row![0] as Position.Position)
 
   const plainPage = (range: Range): Effect.Effect<Page, StoreUnavailable> => {
     const isForward = range.direction === "forward"
@@ -47,7 +44,8 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
       Effect.map(toEvents("read", found, range.limit), (events) => {
         const scanned = events[events.length - 1]?.position ?? (isForward ? range.after : range.upTo)
         return { events, scanned, isEnd: found.length <= range.limit }
-      }))
+      })
+    )
   }
 
   const dialect: CriteriaSql.Dialect = {
@@ -56,13 +54,14 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
     tags: (tags) => sql`e.tags @> ${tags}`
   }
 
-  const look = (condition: Statement.Fragment) =>
-  (range: Range, size: number): Effect.Effect<FilteredPage.Window, StoreUnavailable> => {
-    const isForward = range.direction === "forward"
-    const lit = sql.literal
-    // The inner query finds where the window ends, by the index on positions alone; its single row is there also when
-    // nothing in the window matches.
-    const statement = sql`
+  const look =
+    (condition: Statement.Fragment) =>
+    (range: Range, size: number): Effect.Effect<FilteredPage.Window, StoreUnavailable> => {
+      const isForward = range.direction === "forward"
+      const lit = sql.literal
+      // The inner query finds where the window ends, by the index on positions alone; its single row is there also when
+      // nothing in the window matches.
+      const statement = sql`
       select w.looked, w.last, ${lit(columns)}
       from (
         select count(*)::integer as looked, ${lit(isForward ? "max" : "min")}(p.position) as last
@@ -78,20 +77,19 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
           and e.position ${lit(isForward ? "<=" : ">=")} w.last and ${condition}
         order by e.position ${lit(isForward ? "" : "desc")} limit ${range.limit}
       ) e on true`
-    return Effect.flatMap(rows("read", statement), (found) => {
-      const [looked, last, position] = found[0]!
-      return Effect.map(toEvents("read", position === null ? [] : found.map((row) => row.slice(2))), (events) => ({
-        events,
-        looked: looked as number,
-        last: (last ?? undefined) as Position.Position | undefined
-      }))
-    })
-  }
+      return Effect.flatMap(rows("read", statement), (found) => {
+        const [looked, last, position] = found[0]!
+        return Effect.map(toEvents("read", position === null ? [] : found.map((row) => row.slice(2))), (events) => ({
+          events,
+          looked: looked as number,
+          last: (last ?? undefined) as Position.Position | undefined
+        }))
+      })
+    }
 
   const idsAfter = (stream: StreamId, version: number, count: number) =>
-    Effect.map(
-      rows("append", sql.unsafe(text.idsAfter, [stream, version, count])),
-      (found) => found.map(([id]) => id as string)
+    Effect.map(rows("append", sql.unsafe(text.idsAfter, [stream, version, count])), (found) =>
+      found.map(([id]) => id as string)
     )
 
   return {
@@ -100,17 +98,21 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
         const inTransaction = Transaction.isInside(sql, fiber)
         const first = writes[0]
         // In a transaction a check holds until its end, which only the function for several writes sees to.
-        const statement = writes.length === 1 && (first.events.length > 0 || !inTransaction)
-          ? sql.unsafe(text.append, Append.single(first, inTransaction))
-          : sql.unsafe(text.appendAll, Append.several(writes, inTransaction))
+        const statement =
+          writes.length === 1 && (first.events.length > 0 || !inTransaction)
+            ? sql.unsafe(text.append, Append.single(first, inTransaction))
+            : sql.unsafe(text.appendAll, Append.several(writes, inTransaction))
         // In a transaction nothing is committed yet, so a lost connection means that nothing took effect.
-        const answered = Effect.mapError(
-          statement.values,
-          (error) =>
-            !inTransaction && isLost(error) ? Failure.unknown("append", error) : Failure.unavailable("append", error)
+        const answered = Effect.mapError(statement.values, (error) =>
+          !inTransaction && isLost(error) ? Failure.unknown("append", error) : Failure.unavailable("append", error)
         )
         return Effect.flatMap(answered, (found) =>
-          Append.answer(writes, found.map(([row]) => row as Append.Row), idsAfter))
+          Append.answer(
+            writes,
+            found.map(([row]) => row as Append.Row),
+            idsAfter
+          )
+        )
       }),
     load: (stream, after) =>
       Effect.flatMap(rows("load", sql.unsafe(text.load, [stream, after])), (found) =>
@@ -118,12 +120,14 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
           events,
           // The row without an event has it too.
           version: StreamVersion.make(found[found.length - 1]![2] as number)
-        }))),
+        }))
+      ),
     readStreamPage: (stream, { after, direction, limit, upTo }) =>
       Effect.suspend(() => {
         const page = direction === "forward" ? text.streamForward : text.streamBackward
         return Effect.flatMap(rows("readStream", sql.unsafe(page, [stream, after, upTo, limit + 1])), (found) =>
-          Effect.map(toEvents("readStream", found, limit), (events) => ({ events, isEnd: found.length <= limit })))
+          Effect.map(toEvents("readStream", found, limit), (events) => ({ events, isEnd: found.length <= limit }))
+        )
       }),
     readPage: (range) =>
       Effect.flatMap(safePosition, (safe) => {
@@ -136,9 +140,8 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
         return condition === undefined ? plainPage(settled) : FilteredPage.read(settled, look(condition))
       }),
     streamVersion: (stream) =>
-      Effect.map(
-        rows("streamVersion", sql.unsafe(text.streamVersion, [stream])),
-        ([row]) => StreamVersion.make(row![0] as number)
+      Effect.map(rows("streamVersion", sql.unsafe(text.streamVersion, [stream])), ([row]) =>
+        StreamVersion.make(row![0] as number)
       ),
     head: Effect.map(rows("head", sql.unsafe(text.head)), ([row]) => row![0] as Position.Position),
     withTransaction: Transaction.make(sql, isLost)
@@ -152,7 +155,8 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
 const isLost = ({ reason }: SqlError): boolean => reason._tag === "ConnectionError" && reason.operation !== "connect"
 
 // JSON as text, so that it is parsed once and outside of the connection's parser.
-const columns = "e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags, e.data::text, e.metadata::text, " +
+const columns =
+  "e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags, e.data::text, e.metadata::text, " +
   "e.recorded_at"
 
 /**
@@ -174,13 +178,15 @@ export const statements = (schema: string) => {
     appendAll: call("append_all", 11),
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 order by e.version limit $3`,
     // One row at least, which has the version when there are no events to have it.
-    load: `select ${columns.replace("e.version", "coalesce(e.version, v.version)")} from (${
-      streamVersion.replace("coalesce(max(e.version), 0)", "coalesce(max(e.version), 0) as version")
-    }) v left join lateral (select * from ${table} e where e.stream = $1 and e.version > $2 order by e.version) e on true`,
+    load: `select ${columns.replace("e.version", "coalesce(e.version, v.version)")} from (${streamVersion.replace(
+      "coalesce(max(e.version), 0)",
+      "coalesce(max(e.version), 0) as version"
+    )}) v left join lateral (select * from ${table} e where e.stream = $1 and e.version > $2 order by e.version) e on true`,
     streamForward: streamPage("asc"),
     streamBackward: streamPage("desc"),
     streamVersion,
-    names: `select e.position, json_build_array(e.stream, e.type, e.tags)::text from ${table} e ` +
+    names:
+      `select e.position, json_build_array(e.stream, e.type, e.tags)::text from ${table} e ` +
       "where e.position = any($1)",
     safePosition: `select ${schema}.safe_position()`,
     pageForward: page("asc"),

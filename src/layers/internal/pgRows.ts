@@ -38,12 +38,14 @@ export const toEvents = <E>(
   return doubtful.length === 0
     ? Effect.succeed(events)
     : Effect.map(readNames(doubtful), (rows) => {
-      const names = new Map(rows.map(([position, json]) => [position as Position, JSON.parse(json as string) as Names]))
-      return events.map((event) => {
-        const [stream, type, tags] = names.get(event.position) ?? [event.stream, event.type, event.tags]
-        return { ...event, stream, type, tags }
+        const names = new Map(
+          rows.map(([position, json]) => [position as Position, JSON.parse(json as string) as Names])
+        )
+        return events.map((event) => {
+          const [stream, type, tags] = names.get(event.position) ?? [event.stream, event.type, event.tags]
+          return { ...event, stream, type, tags }
+        })
       })
-    })
 }
 
 type Names = readonly [stream: StreamId, type: string, tags: ReadonlyArray<string>]

@@ -20,11 +20,10 @@ export const unknown = (operation: string, error: SqlError): CommitUnknown =>
 /**
  * The failure of something that commits by itself. `isLost` says whether the outcome is unknown.
  */
-export const ofCommit = (
-  operation: string,
-  isLost: (error: SqlError) => boolean
-): (error: SqlError) => StoreUnavailable | CommitUnknown =>
-(error) => isLost(error) ? unknown(operation, error) : unavailable(operation, error)
+export const ofCommit =
+  (operation: string, isLost: (error: SqlError) => boolean): ((error: SqlError) => StoreUnavailable | CommitUnknown) =>
+  (error) =>
+    isLost(error) ? unknown(operation, error) : unavailable(operation, error)
 
 /**
  * The code that the database gave the error, an SQLSTATE for example.
@@ -54,7 +53,7 @@ const wordsOf = (cause: unknown): string =>
   cause instanceof AggregateError && cause.message === ""
     ? cause.errors.map(wordsOf).join("; ")
     : cause instanceof Error
-    ? cause.message
-    : cause === undefined
-    ? ""
-    : String(cause)
+      ? cause.message
+      : cause === undefined
+        ? ""
+        : String(cause)

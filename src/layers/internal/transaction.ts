@@ -25,35 +25,34 @@ export const isInside = (sql: SqlClient, fiber: Fiber.Fiber<unknown, unknown>): 
  * comes out: when the connection is lost, the ROLLBACK that follows fails too, and the client would answer with a defect,
  * though the server has rolled back by itself.
  */
-export const make = (
-  sql: SqlClient,
-  isLost: (error: SqlError) => boolean
-): EventStore["Service"]["withTransaction"] =>
-<A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.withFiber((fiber) => {
-    const operation = "withTransaction"
-    const isNested = isInside(sql, fiber)
-    let own: Exit.Exit<A, E> | undefined
-    const noted = Effect.onExit(effect, (exit) =>
-      Effect.sync(() => {
-        own = exit
-      }))
-    return Effect.catchCause(sql.withTransaction(noted), (cause): Effect.Effect<never, E | TransactionError> => {
-      if (own !== undefined && Exit.isFailure(own)) {
-        return Effect.failCause(own.cause)
-      }
-      const error = sqlErrorOf(cause)
-      if (error === undefined) {
-        return Effect.failCause(cause as Cause.Cause<never>)
-      }
-      // Only a COMMIT can take effect unseen: not a BEGIN, and not the end of a nested transaction, which is a savepoint.
-      return Effect.fail(
-        own !== undefined && !isNested && isLost(error)
-          ? Failure.unknown(operation, error)
-          : Failure.unavailable(operation, error)
+export const make =
+  (sql: SqlClient, isLost: (error: SqlError) => boolean): EventStore["Service"]["withTransaction"] =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.withFiber((fiber) => {
+      const operation = "withTransaction"
+      const isNested = isInside(sql, fiber)
+      let own: Exit.Exit<A, E> | undefined
+      const noted = Effect.onExit(effect, (exit) =>
+        Effect.sync(() => {
+          own = exit
+        })
       )
+      return Effect.catchCause(sql.withTransaction(noted), (cause): Effect.Effect<never, E | TransactionError> => {
+        if (own !== undefined && Exit.isFailure(own)) {
+          return Effect.failCause(own.cause)
+        }
+        const error = sqlErrorOf(cause)
+        if (error === undefined) {
+          return Effect.failCause(cause as Cause.Cause<never>)
+        }
+        // Only a COMMIT can take effect unseen: not a BEGIN, and not the end of a nested transaction, which is a savepoint.
+        return Effect.fail(
+          own !== undefined && !isNested && isLost(error)
+            ? Failure.unknown(operation, error)
+            : Failure.unavailable(operation, error)
+        )
+      })
     })
-  })
 
 // The client dies of a savepoint that it cannot release.
 const sqlErrorOf = (cause: Cause.Cause<unknown>): SqlError | undefined => {
