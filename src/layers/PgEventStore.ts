@@ -44,6 +44,10 @@ export interface Options {
  * Fails with `StoreUnavailable` when the tables cannot be set up, or are of a newer release than this program; its message
  * says what to do. Leave the client's `multiplex` off: statements that share a connection commit one after the other.
  *
+ * A user who may not create the tables needs `usage` on the schema, `select`, `insert` and `delete` on its tables and
+ * `usage` and `select` on its sequence. Nothing is deleted that was ever to be seen: only what holds a stream whose version
+ * is checked for an append to other streams.
+ *
  * @category constructors
  * @since 0.1.0
  */

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as PgClient from "@effect/sql-pg/PgClient"
+import type * as PgClient from "@effect/sql-pg/PgClient"
+import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Deferred from "effect/Deferred"
@@ -7,13 +8,15 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import { BeginTransaction } from "effect/sql/SqlClient"
-import { isSqlError, SqlError } from "effect/sql/SqlError"
+import { isSqlError } from "effect/sql/SqlError"
 import * as Net from "node:net"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import { Any, Exact, NoStream } from "../../src/store/ExpectedVersion.ts"
-import { CommitUnknown, StoreUnavailable } from "../../src/store/StoreError.ts"
+import { CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
+import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
 import { heldOpen, newEvent, newEvents, newStream, open, waiting, write } from "./fixtures/pg.ts"
 
@@ -40,8 +43,8 @@ const deafClient = (config: PgClient.PgPoolConfig) => {
         socket.destroy()
         return true
       }
-      return emit.call(this, event as "data", ...(args as [Buffer]))
-    } as typeof socket.emit
+      return Reflect.apply(emit, this, [event, ...args]) as boolean
+    }
     return socket
   }
   return { ears, config: { ...config, stream, maxConnections: 1 } }
@@ -60,7 +63,7 @@ describe("PgEventStore, failures", () => {
       yield* sql`select pg_terminate_backend(${pid})`
       const error = yield* Fiber.join(fiber)
       assert.instanceOf(error, CommitUnknown)
-      assert.match(error.message, /lost during append.*same event ids/)
+      assert.match(error.message, /append was lost.*same event ids/)
       yield* holder.rollback
       const { version, repeated } = yield* store.append(lost)
       assert.deepStrictEqual([version, repeated], [2, false])
@@ -79,7 +82,8 @@ describe("PgEventStore, failures", () => {
         ears.deaf = false
         const { events } = yield* store.load(stream)
         const positions = events.slice(-2).map((event) => event.position)
-        assert.deepStrictEqual(yield* store.append(lost), { stream, version: events.length, positions, repeated: true })
+        const version = StreamVersion.make(events.length)
+        assert.deepStrictEqual(yield* store.append(lost), { stream, version, positions, repeated: true })
       }
       assert.strictEqual(yield* store.streamVersion(stream), 6)
     })
@@ -233,6 +237,38 @@ describe("PgEventStore, failures", () => {
       )
       isUnavailable(error, true, /failed in append: .*ECONNREFUSED/)
       assert.notInclude(error.message, "secret")
+    })
+  )
+
+  it.live("a client that decodes large integers in its own way", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store } = yield* open(config)
+      const types = PgTypes.makeRegistry()
+      const bytes = (value: number | bigint) => {
+        const view = new DataView(new ArrayBuffer(8))
+        view.setBigInt64(0, BigInt(value))
+        return new Uint8Array(view.buffer)
+      }
+      types.register(
+        PgTypes.OID.int8,
+        {
+          decode: (bytes) => Result.succeed(Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigInt64(0))),
+          encode: (value: number | bigint) => Result.succeed(bytes(value))
+        },
+        { arrayOid: PgTypes.OID.int8Array }
+      )
+      const other = yield* open({ ...config, types })
+      const stream = newStream()
+      const first = write(stream, NoStream, ...newEvents(2))
+      const written = yield* other.store.append(first)
+      assert.deepStrictEqual(yield* other.store.append(first), { ...written, repeated: true })
+      assert.instanceOf(yield* Effect.flip(other.store.append(write(stream, NoStream, newEvent()))), VersionConflict)
+      assert.deepStrictEqual(yield* other.store.load(stream), yield* store.load(stream))
+      assert.deepStrictEqual(yield* other.store.readPage(), yield* store.readPage())
+      const filter = { category: "test" }
+      assert.deepStrictEqual(yield* other.store.readPage(filter), yield* store.readPage(filter))
+      assert.strictEqual(yield* other.store.head, written.positions[1])
     })
   )
 

@@ -9,16 +9,19 @@ import type { Write, Written } from "../../store/EventStore.ts"
 import type { ExpectedVersion } from "../../store/ExpectedVersion.ts"
 import * as Verdict from "../../store/internal/verdict.ts"
 import type { NewEvent } from "../../store/NewEvent.ts"
-import type { Position } from "../../store/Position.ts"
 import { IdempotencyViolation, VersionConflict } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import { arrayText } from "./pgNames.ts"
+import * as Rows from "./pgRows.ts"
 
 /**
- * The answer to one write: the status and the version of its verdict, and the positions of its events.
+ * The answer to one write: the status and the version of its verdict, and the positions of its events. They are bigints
+ * unless the program has made its client decode them otherwise.
  */
-export type Row = readonly [status: bigint, version: bigint, ...positions: ReadonlyArray<bigint>]
+export type Row = readonly [status: Integer, version: Integer, ...positions: ReadonlyArray<Integer>]
+
+type Integer = bigint | number | string
 
 /**
  * The parameters of the function for one write.
@@ -133,22 +136,22 @@ export const answer = Effect.fnUntraced(function* <E>(
   rows: ReadonlyArray<Row>,
   idsAfter: (stream: StreamId, version: number, count: number) => Effect.Effect<ReadonlyArray<string>, E>
 ): Effect.fn.Return<ReadonlyArray<Written>, VersionConflict | IdempotencyViolation | E> {
-  if (rows.every(([status]) => status === Status.write || status === Status.check)) {
+  if (rows.every(([status]) => Number(status) <= Status.check)) {
     return writes.map((write, i) => written(write, rows[i]!))
   }
   const verdicts = new Map<Write, Result.Result<Verdict.Verdict, VersionConflict | IdempotencyViolation>>()
   for (const [i, write] of writes.entries()) {
-    const [status, version] = rows[i]!
+    const [status, version] = [Number(rows[i]![0]), Number(rows[i]![1])]
     const { events, expected, stream } = write
     if (status === Status.violation) {
       const exact = expectedNumber(expected)
-      const after = exact >= 0 ? exact : Math.max(0, Number(version) - events.length)
+      const after = exact >= 0 ? exact : Math.max(0, version - events.length)
       // Recorded events never change, so these are the ids that were compared.
       const stored = new Set(yield* idsAfter(stream, after, events.length))
       const ids = events.flatMap(({ id }) => (stored.has(id) ? [id] : []))
       verdicts.set(write, Result.fail(new IdempotencyViolation({ stream, ids })))
     } else {
-      verdicts.set(write, verdict(write, status, Number(version)))
+      verdicts.set(write, verdict(write, status, version))
     }
   }
   const all = yield* Effect.fromResult(Verdict.all(writes, (write) => verdicts.get(write)!))
@@ -159,18 +162,18 @@ export const answer = Effect.fnUntraced(function* <E>(
   )
 })
 
-const Status = { write: 0n, check: 1n, repeat: 2n, conflict: 3n, violation: 4n }
+const Status = { write: 0, check: 1, repeat: 2, conflict: 3, violation: 4 } as const
 
 const written = ({ stream }: Write, [status, version, ...positions]: Row): Written => ({
   stream,
   version: StreamVersion.make(Number(version)),
-  positions: positions as ReadonlyArray<bigint> as ReadonlyArray<Position>,
-  repeated: status === Status.repeat
+  positions: positions.map(Rows.toPosition),
+  repeated: Number(status) === Status.repeat
 })
 
 const verdict = (
   { events, expected, stream }: Write,
-  status: bigint,
+  status: number,
   version: number
 ): Result.Result<Verdict.Verdict, VersionConflict> => {
   switch (status) {

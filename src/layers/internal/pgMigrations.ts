@@ -45,7 +45,7 @@ const tables = (s: string): ReadonlyArray<string> => [
 
 // The low-water lock: a shared advisory lock on the last position drawn before this append draws its own, held until the
 // transaction ends. Whatever the append draws is higher. Its class is the sequence's own oid, so two stores in a database
-// never see each other's locks; the key is the position's low 32 bits. An expression, because statements cost more.
+// never see each other's locks; the key is the position's low 32 bits.
 const lowWaterLock = (s: string): string =>
   `pg_advisory_xact_lock_shared(${sequence(s)}::oid::integer,
         coalesce(pg_sequence_last_value(${sequence(s)}), 0)::bit(32)::integer)`
@@ -276,7 +276,8 @@ end`)}`
 // would fill the server's table of locks, so inside of one it is noted in a setting of the transaction, which a rollback to
 // a savepoint takes back together with the lock.
 const enter = (s: string): string =>
-  `if not p_in_transaction then
+  `-- Calls as expressions, because statements cost more.
+    if not p_in_transaction then
       if ${lowWaterLock(s)} is null then end if;
     elsif coalesce(current_setting('effect_decider.entered_' || ${sequence(s)}::oid, true), '') = '' then
       if ${lowWaterLock(s)} is null then end if;

@@ -6,7 +6,6 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
 import type { Page, Primitives, Range } from "../../store/EventStore.ts"
-import type * as Position from "../../store/Position.ts"
 import type { StoreUnavailable } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
@@ -31,7 +30,7 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
     Rows.toEvents(found, (positions) => rows(operation, sql.unsafe(text.names, [positions])), limit)
 
   // In a statement of its own: see the function in the database.
-  const safePosition = Effect.map(rows("read", sql.unsafe(text.safePosition)), ([row]) => row![0] as Position.Position)
+  const safePosition = Effect.map(rows("read", sql.unsafe(text.safePosition)), ([row]) => Rows.toPosition(row![0]))
 
   const plainPage = (range: Range): Effect.Effect<Page, StoreUnavailable> => {
     const isForward = range.direction === "forward"
@@ -82,7 +81,7 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
         return Effect.map(toEvents("read", position === null ? [] : found.map((row) => row.slice(2))), (events) => ({
           events,
           looked: looked as number,
-          last: (last ?? undefined) as Position.Position | undefined
+          last: last === null ? undefined : Rows.toPosition(last)
         }))
       })
     }
@@ -143,7 +142,7 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
       Effect.map(rows("streamVersion", sql.unsafe(text.streamVersion, [stream])), ([row]) =>
         StreamVersion.make(row![0] as number)
       ),
-    head: Effect.map(rows("head", sql.unsafe(text.head)), ([row]) => row![0] as Position.Position),
+    head: Effect.map(rows("head", sql.unsafe(text.head)), ([row]) => Rows.toPosition(row![0])),
     withTransaction: Transaction.make(sql, isLost)
   }
 }

@@ -118,6 +118,7 @@ declare
   v_verdict "effect_decider".verdict;
 begin
   if p_id is not null then
+    -- Calls as expressions, because statements cost more.
     if not p_in_transaction then
       if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
         coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
@@ -185,6 +186,7 @@ declare
 begin
   -- Before the block below, whose rollback would release it.
   if v_count > 0 then
+    -- Calls as expressions, because statements cost more.
     if not p_in_transaction then
       if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
         coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
