@@ -14,7 +14,7 @@ import { isSqlError } from "effect/sql/SqlError"
 import * as Net from "node:net"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
-import { Any, Exact, NoStream } from "../../src/store/ExpectedVersion.ts"
+import { Any, Exact, NoStream, StreamExists } from "../../src/store/ExpectedVersion.ts"
 import { CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
@@ -51,41 +51,95 @@ const deafClient = (config: PgClient.PgPoolConfig) => {
 }
 
 describe("PgEventStore, failures", () => {
-  it.live("a connection that is lost while an append waits: nobody knows, and a repeat finds out", () =>
+  it.live("a connection that is lost while an append waits: it is made once all the same", () =>
     Effect.gen(function* () {
       const config = yield* Postgres.database
       const { sql, store } = yield* open(config)
-      const stream = newStream()
-      const holder = yield* heldOpen(store, store.append(write(stream, NoStream, newEvent())))
-      const lost = write(stream, NoStream, ...newEvents(2))
-      const fiber = yield* Effect.forkChild(Effect.flip(store.append(lost)))
-      const [pid] = yield* waiting(sql, 1)
-      yield* sql`select pg_terminate_backend(${pid})`
-      const error = yield* Fiber.join(fiber)
-      assert.instanceOf(error, CommitUnknown)
-      assert.match(error.message, /append was lost.*same event ids/)
-      yield* holder.rollback
-      const { version, repeated } = yield* store.append(lost)
-      assert.deepStrictEqual([version, repeated], [2, false])
+      for (const expected of [NoStream, Any]) {
+        const stream = newStream()
+        const holder = yield* heldOpen(store, store.append(write(stream, NoStream, newEvent())))
+        const lost = write(stream, expected, ...newEvents(2))
+        const fiber = yield* Effect.forkChild(store.append(lost))
+        const [pid] = yield* waiting(sql, 1)
+        yield* sql`select pg_terminate_backend(${pid}, 5000)`
+        yield* waiting(sql, 1)
+        yield* holder.rollback
+        const { version, repeated } = yield* Fiber.join(fiber)
+        assert.deepStrictEqual([version, repeated], [2, false])
+      }
     })
   )
 
-  it.live("an acknowledgement that is lost: a repeat gets the first answer", () =>
+  it.live("an acknowledgement that is lost: the append finds out by itself", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store: other } = yield* open(config)
+      const { config: deaf, ears } = deafClient(config)
+      const { store } = yield* open(deaf)
+      const stream = newStream()
+      for (const expected of [NoStream, Exact(3), Any, StreamExists]) {
+        const before = yield* other.streamVersion(stream)
+        const lost = write(stream, expected, ...newEvents(2))
+        ears.deaf = true
+        const fiber = yield* Effect.forkChild(store.append(lost))
+        while ((yield* other.streamVersion(stream)) === before) {
+          yield* Effect.sleep(5)
+        }
+        // Somebody else goes on before it can ask again.
+        yield* other.append(write(stream, Any, newEvent()))
+        ears.deaf = false
+        const written = yield* Fiber.join(fiber)
+        const { events } = yield* store.load(stream)
+        assert.deepStrictEqual(written, {
+          stream,
+          version: StreamVersion.make(before + 2),
+          positions: events.slice(before, before + 2).map((event) => event.position),
+          repeated: true
+        })
+      }
+      assert.strictEqual(yield* store.streamVersion(stream), 12)
+    })
+  )
+
+  it.live("a group of appends whose acknowledgement is lost: each finds out by itself", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store: other } = yield* open(config)
+      const { config: deaf, ears } = deafClient(config)
+      const { store } = yield* open(deaf)
+      const streams = Array.from({ length: 20 }, () => newStream())
+      yield* store.append(write(streams[0]!, NoStream, newEvent()))
+      ears.deaf = true
+      const fiber = yield* Effect.forkChild(
+        Effect.forEach(streams, (stream) => Effect.result(store.append(write(stream, NoStream, newEvent()))), {
+          concurrency: "unbounded"
+        })
+      )
+      while ((yield* other.streamVersion(streams[1]!)) === 0) {
+        yield* Effect.sleep(5)
+      }
+      ears.deaf = false
+      const [first, ...rest] = yield* Fiber.join(fiber)
+      assert.isTrue(Result.isFailure(first!) && first.failure instanceof VersionConflict)
+      for (const result of rest) {
+        assert.isTrue(Result.isSuccess(result) && result.success.version === 1 && result.success.repeated)
+      }
+      assert.lengthOf((yield* store.readPage()).events, 20)
+    })
+  )
+
+  it.live("an acknowledgement that stays lost: nobody knows, and a repeat finds out", () =>
     Effect.gen(function* () {
       const { config, ears } = deafClient(yield* Postgres.database)
       const { store } = yield* open(config)
-      const stream = newStream()
-      for (const expected of [NoStream, Exact(2), Any]) {
-        const lost = write(stream, expected, ...newEvents(2))
-        ears.deaf = true
-        assert.instanceOf(yield* Effect.flip(store.append(lost)), CommitUnknown)
-        ears.deaf = false
-        const { events } = yield* store.load(stream)
-        const positions = events.slice(-2).map((event) => event.position)
-        const version = StreamVersion.make(events.length)
-        assert.deepStrictEqual(yield* store.append(lost), { stream, version, positions, repeated: true })
-      }
-      assert.strictEqual(yield* store.streamVersion(stream), 6)
+      const lost = write(newStream(), NoStream, ...newEvents(2))
+      ears.deaf = true
+      const error = yield* Effect.flip(store.append(lost))
+      assert.instanceOf(error, CommitUnknown)
+      assert.match(error.message, /answer to append was lost.*same event ids/)
+      ears.deaf = false
+      const { version, repeated } = yield* store.append(lost)
+      assert.deepStrictEqual([version, repeated], [2, true])
     })
   )
 
