@@ -22,6 +22,7 @@ import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import * as Criteria from "../store/Criteria.ts"
 import * as EventStore from "../store/EventStore.ts"
+import { transactionEnded } from "../store/internal/ended.ts"
 import * as Verdict from "../store/internal/verdict.ts"
 import type { NewEvent } from "../store/NewEvent.ts"
 import type { Position } from "../store/Position.ts"
@@ -49,7 +50,7 @@ export const maxScanned = 10_000
  * @category constructors
  * @since 0.1.0
  */
-export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__*/ Effect.sync(() => {
+export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync(() => {
   const log = new Log()
   const root = new Turn(undefined, 0)
   const Current = Context.Reference<Turn>(`effect-decider/layers/MemoryEventStore/Turn/${nextStore++}`, {
@@ -59,7 +60,7 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
   const reading = <A>(read: (visible: number) => A): Effect.Effect<A> =>
     Effect.withFiber((fiber) => {
       const turn = fiber.getRef(Current)
-      return turn.isOpen ? Effect.succeed(read(turn.visible(log))) : ended
+      return turn.isOpen ? Effect.succeed(read(turn.visible(log))) : transactionEnded
     })
 
   const withTransaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -69,13 +70,13 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
         outer,
         Effect.uninterruptibleMask((restore) => {
           if (!outer.isOpen) {
-            return ended
+            return transactionEnded
           }
           const inner = outer.begin(log)
           return Effect.onExit(restore(Effect.provideService(effect, Current, inner)), (exit) => {
             // The transaction around it was over first, and took this one back with it.
             if (!inner.isOpen) {
-              return Exit.isSuccess(exit) ? ended : Effect.void
+              return Exit.isSuccess(exit) ? transactionEnded : Effect.void
             }
             inner.end(log, Exit.isSuccess(exit))
             return Effect.void
@@ -138,7 +139,7 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<EventStore.EventStore> = /*#__PURE__*/ Layer.effect(EventStore.EventStore, make)
+export const layer: Layer.Layer<EventStore.EventStore> = Layer.effect(EventStore.EventStore, make)
 
 let nextStore = 0
 
@@ -310,15 +311,6 @@ const inTurn = <A, E, R>(turn: Turn, effect: Effect.Effect<A, E, R>): Effect.Eff
       })
   )
 
-const ended = /*#__PURE__*/ Effect.suspend(() =>
-  Effect.die(
-    new Error(
-      "The transaction has ended, but a fiber that was started in it still uses the event store. " +
-        "Wait for the fiber inside the transaction, or start it outside."
-    )
-  )
-)
-
 const append = (
   log: Log,
   turn: Turn,
@@ -326,7 +318,7 @@ const append = (
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> => {
   if (!turn.isOpen) {
-    return ended
+    return transactionEnded
   }
   const clock = fiber.getRef(Clock.Clock)
   const written = writes.length === 1 ? log.writePlain(writes[0], clock) : undefined

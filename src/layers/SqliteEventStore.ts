@@ -73,10 +73,12 @@ export const make = Effect.fnUntraced(function* (
   yield* Schema.setUp(writer, options.migrate ?? "auto")
   const reader = yield* openReader(writer).pipe(Effect.mapError((error) => Failure.unavailable("open", error)))
 
+  const stillOpen = Transaction.stillOpen(writer)
   const reading = <A>(operation: string, read: (sql: SqliteClient.SqliteClient) => Effect.Effect<A, SqlError>) =>
     Effect.withFiber<A, StoreUnavailable>((fiber) =>
-      Effect.mapError(read(Transaction.isInside(writer, fiber) ? writer : reader), (error) =>
-        Failure.unavailable(operation, error)
+      Effect.mapError(
+        Transaction.isInside(writer, fiber) ? Effect.andThen(stillOpen, read(writer)) : read(reader),
+        (error) => Failure.unavailable(operation, error)
       )
     )
 

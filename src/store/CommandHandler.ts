@@ -15,8 +15,15 @@ import * as Category from "./Category.ts"
 import * as EventId from "./EventId.ts"
 import { EventStore } from "./EventStore.ts"
 import * as ExpectedVersion from "./ExpectedVersion.ts"
+import * as Admission from "./internal/admission.ts"
 import * as Position from "./Position.ts"
-import { type EventDecodeError, type ReadError, type StoreError, VersionConflict } from "./StoreError.ts"
+import {
+  type EventDecodeError,
+  InvalidRequest,
+  type ReadError,
+  type StoreError,
+  VersionConflict
+} from "./StoreError.ts"
 import { StreamId } from "./StreamId.ts"
 import * as StreamVersion from "./StreamVersion.ts"
 
@@ -51,7 +58,10 @@ export interface Folded<out State> {
 }
 
 /**
- * What a command led to: its events, and the stream after them. Without events the stream is as the command found it.
+ * What a command led to: its events as they were decided, and the stream after them. Without events the stream is as the
+ * command found it.
+ *
+ * What the event schema does not keep, a field it does not know for example, is in the events here and not in the store.
  *
  * @category models
  * @since 0.1.0
@@ -185,8 +195,14 @@ export const make = Effect.fnUntraced(function* <
     command: Command,
     { expected, metadata }: ExecuteOptions
   ): Effect.fn.Return<Result.Result<Executed<State, Event>, Refusal | StreamTerminated | VersionConflict>, StoreError> {
-    if (expected !== undefined && !ExpectedVersion.matches(expected, version)) {
-      return Result.fail(new VersionConflict({ stream, expected, actual: version }))
+    if (expected !== undefined) {
+      const issue = Admission.expectedIssue(expected)
+      if (issue !== undefined) {
+        return yield* new InvalidRequest({ operation: "execute", issue })
+      }
+      if (!ExpectedVersion.matches(expected, version)) {
+        return Result.fail(new VersionConflict({ stream, expected, actual: version }))
+      }
     }
     if (decider.isTerminal(state)) {
       return Result.fail(new StreamTerminated({ stream, version }))

@@ -182,7 +182,7 @@ export class StoreUnavailable extends Schema.TaggedError<StoreUnavailable>("effe
 /**
  * The connection, or the disk, failed while committing: the events may or may not be stored.
  *
- * Appending the same events with the same ids again is safe and finds out.
+ * The library finds out by appending the same events again; this is what is left when the store does not come back in time.
  *
  * @category errors
  * @since 0.1.0
@@ -194,7 +194,8 @@ export class CommitUnknown extends Schema.TaggedError<CommitUnknown>("effect-dec
   override get message(): string {
     return (
       `The answer to ${this.operation} was lost (${causeOf(this.cause)}), so nobody knows whether it took effect. ` +
-      "Repeat it with the same event ids: what is stored already is not stored twice."
+      "An append may be repeated with the same event ids: what is stored already is not stored twice. After a command or a " +
+      "transaction, read what is stored before you repeat it."
     )
   }
 }

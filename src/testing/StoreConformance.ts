@@ -12,6 +12,7 @@
 import type * as Effect from "effect/Effect"
 import type { EventStore } from "../store/EventStore.ts"
 import * as BadInput from "./internal/conformance/badInput.ts"
+import * as Fibers from "./internal/conformance/fibers.ts"
 import * as GlobalReads from "./internal/conformance/globalReads.ts"
 import * as Idempotence from "./internal/conformance/idempotence.ts"
 import * as Isolation from "./internal/conformance/isolation.ts"
@@ -71,6 +72,7 @@ export const cases: ReadonlyArray<Case> = [
   ...MultiWrite.cases,
   ...Idempotence.cases,
   ...Transactions.cases,
+  ...Fibers.cases,
   ...StreamReads.cases,
   ...GlobalReads.cases,
   ...RoundTrip.cases,

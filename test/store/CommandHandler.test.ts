@@ -269,6 +269,33 @@ describe("CommandHandler", () => {
     )
   })
 
+  it.effect("prepares with what the caller provides, before what the layer was built with", () => {
+    class Auditors extends CommandHandler.Service<Auditors>()("test/Auditors", {
+      category: PurseCategory,
+      prepare: (_: "fill") => Effect.map(Metadata.Current, ({ actor }) => fill(String(actor).length))
+    }) {}
+    const live = Layer.provide(Auditors.layer, MemoryEventStore.layer)
+    return Effect.gen(function* () {
+      const auditors = yield* Auditors
+      const { state } = yield* auditors
+        .execute("p", "fill")
+        .pipe(Effect.provideService(Metadata.Current, { actor: "user-7" }))
+      assert.strictEqual(state.left, "user-7".length)
+    }).pipe(Effect.provide(live), Effect.provideService(Metadata.Current, { actor: "system" }))
+  })
+
+  it.effect("refuses an expectation that is no version, whatever the stream has", () =>
+    run(
+      Effect.gen(function* () {
+        const purses = yield* Purses
+        for (const version of [Number.NaN, -1, 0.5]) {
+          const error = yield* Effect.flip(purses.execute("p", fill(1), { expected: ExpectedVersion.Exact(version) }))
+          assert.strictEqual(error._tag, "InvalidRequest")
+        }
+      })
+    )
+  )
+
   it.effect("names the stored event it cannot read", () =>
     run(
       Effect.gen(function* () {

@@ -30,7 +30,7 @@ export const make = Effect.fnUntraced(function* (
   const text = statements(identifier(schema))
 
   const rows = (operation: string, statement: Statement.Statement<unknown>) =>
-    Effect.mapError(statement.values, (error) => Failure.unavailable(operation, error))
+    Effect.mapError(Transaction.guarded(sql, statement.values), (error) => Failure.unavailable(operation, error))
 
   const toEvents = (operation: string, found: ReadonlyArray<ReadonlyArray<unknown>>, limit?: number) =>
     Rows.toEvents(found, (positions) => rows(operation, sql.unsafe(text.names, [positions])), limit)
@@ -97,6 +97,13 @@ export const make = Effect.fnUntraced(function* (
       found.map(([id]) => id as string)
     )
 
+  // In a transaction nothing is committed yet, so a lost connection means that nothing took effect.
+  const joined = Effect.mapError((error: SqlError) => Failure.unavailable("append", error))
+
+  // It takes back what an append that is interrupted has written. And it keeps the append apart from nested transactions of
+  // other fibers, whose rollback would take along what was acknowledged.
+  const savepoint = Transaction.make(sql, isLost, "append")
+
   // Of what commits by itself.
   const committed = Effect.mapError(Failure.ofCommit("append", isLost))
 
@@ -137,17 +144,14 @@ export const make = Effect.fnUntraced(function* (
           encoded.length === 1 && first.events.length > 0
             ? sql.unsafe(text.append, Append.single(first, inTransaction))
             : sql.unsafe(text.appendAll, Append.several(encoded, inTransaction))
-        // In a transaction nothing is committed yet, so a lost connection means that nothing took effect.
-        const answered = inTransaction
-          ? Effect.mapError(statement.values, (error) => Failure.unavailable("append", error))
-          : committed(statement.values)
-        return Effect.flatMap(answered, (found) =>
+        const append = Effect.flatMap(inTransaction ? joined(statement.values) : committed(statement.values), (found) =>
           Append.answer(
             encoded,
             found.map(([row]) => row as Append.Row),
             idsAfter
           )
         )
+        return inTransaction ? savepoint(append) : append
       }),
     load: (stream, after) =>
       Effect.flatMap(rows("load", sql.unsafe(text.load, [stream, after])), (found) =>

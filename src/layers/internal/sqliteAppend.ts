@@ -23,19 +23,17 @@ import type { SqliteClient } from "../SqliteClient.ts"
 import { isCommitLost } from "./sqliteFailure.ts"
 import { table } from "./sqliteSchema.ts"
 import * as Failure from "./storeFailure.ts"
-import { isInside } from "./transaction.ts"
+import * as Transaction from "./transaction.ts"
 
 /**
  * Makes `appendAll` of a store on a client.
  */
 export const make = (sql: SqliteClient): Primitives["appendAll"] => {
   const inTurn = makeTurns()
-  // Dies if the transaction has ended: a fiber that outlives its transaction must not write into the next one, which has
-  // the same connection.
-  const stillOpen = sql.afterCommit(Effect.void)
+  const stillOpen = Transaction.stillOpen(sql)
   return (writes, isRetry) =>
     Effect.withFiber((fiber) => {
-      const isJoined = isInside(sql, fiber)
+      const isJoined = Transaction.isInside(sql, fiber)
       const encoded = Arr.map(writes, encode)
       // The statement that inserts looks for a repeat at the end of the stream only.
       const isSingle = encoded.length === 1 && encoded[0].parts.length <= 1 && !isRetry
@@ -72,16 +70,17 @@ const orUnknown = toAppendError(Failure.ofCommit("append", isCommitLost))
  */
 const makeTurns = () => {
   const lock = Semaphore.makeUnsafe(1)
+  // Counted rather than timed: clocks are set back.
+  let tickets = 0
   let givenUp: { readonly since: number; readonly error: SqlError } | undefined
   return <A, E>(append: Effect.Effect<A, E | SqlError>): Effect.Effect<A, E | SqlError> =>
-    Effect.withFiber((fiber) => {
-      const clock = fiber.getRef(Clock.Clock)
-      const asked = clock.currentTimeMillisUnsafe()
+    Effect.suspend(() => {
+      const asked = tickets++
       const turn = Effect.suspend(() => {
-        if (givenUp !== undefined && asked <= givenUp.since) {
+        if (givenUp !== undefined && asked < givenUp.since) {
           return Effect.fail(givenUp.error)
         }
-        const since = clock.currentTimeMillisUnsafe()
+        const since = tickets++
         return Effect.tapError(append, (error) =>
           Effect.sync(() => {
             if (isLockTimeout(error)) {

@@ -6,6 +6,7 @@ import * as Result from "effect/Result"
 import * as Criteria from "../Criteria.ts"
 import * as EventId from "../EventId.ts"
 import type { AppendOptions, Range, ReadOptions, StreamRange, StreamReadOptions, Write } from "../EventStore.ts"
+import type { ExpectedVersion } from "../ExpectedVersion.ts"
 import type { NewEvent } from "../NewEvent.ts"
 import * as Position from "../Position.ts"
 import { InvalidEvent, InvalidRequest } from "../StoreError.ts"
@@ -39,7 +40,7 @@ export const writes = (
   const streams = new Set<StreamId.StreamId>()
   let events = 0
   for (const write of requested) {
-    const issue = streamIssue(write.stream) ?? expectedIssue(write)
+    const issue = streamIssue(write.stream) ?? expectedIssue(write.expected)
     if (issue !== undefined) {
       return refuse(issue)
     }
@@ -99,6 +100,7 @@ export const range = (options: ReadOptions = {}): Result.Result<Range, InvalidRe
     positionIssue("after", after) ??
     positionIssue("upTo", upTo) ??
     limitIssue(limit) ??
+    directionIssue(options.direction) ??
     categoryIssue(options.category) ??
     criteriaIssue(criteria)
   return issue === undefined
@@ -111,6 +113,22 @@ export const range = (options: ReadOptions = {}): Result.Result<Range, InvalidRe
         direction: options.direction ?? "forward"
       })
     : Result.fail(new InvalidRequest({ operation: "read", issue }))
+}
+
+/**
+ * What is wrong with an expectation, if anything. Programs without types come with others than there are.
+ */
+export const expectedIssue = (expected: ExpectedVersion): string | undefined => {
+  switch (expected._tag) {
+    case "Any":
+    case "NoStream":
+    case "StreamExists":
+      return undefined
+    case "Exact":
+      return versionIssue("the expected version", expected.version)
+    default:
+      return "it does not say which version it expects; use ExpectedVersion.Any, NoStream, StreamExists or Exact"
+  }
 }
 
 const copyEvents = (write: Write, copier: Json.Copier): ReadonlyArray<NewEvent> | InvalidEvent => {
@@ -193,9 +211,6 @@ const streamIssue = (stream: string): string | undefined =>
     ? undefined
     : `"${stream}" is no stream name; it is a category without a dash, a dash and an id, like cart-42`)
 
-const expectedIssue = (write: Write): string | undefined =>
-  write.expected._tag === "Exact" ? versionIssue("the expected version", write.expected.version) : undefined
-
 const versionIssue = (what: string, version: number): string | undefined =>
   Number.isInteger(version) && version >= 0 && version <= StreamVersion.max
     ? undefined
@@ -206,10 +221,18 @@ const positionIssue = (what: string, position: bigint): string | undefined =>
     ? undefined
     : `${what} ${position} is no position`
 
+const directionIssue = (direction: string | undefined): string | undefined =>
+  direction === undefined || direction === "forward" || direction === "backward"
+    ? undefined
+    : `"${direction}" is no direction; it is forward or backward`
+
 const limitIssue = (limit: number): string | undefined =>
   Number.isSafeInteger(limit) && limit >= 1 ? undefined : `the limit ${limit} is no integer from 1`
 
-const categoryIssue = (category: string | undefined): string | undefined =>
+/**
+ * What is wrong with the name of a category, if anything.
+ */
+export const categoryIssue = (category: string | undefined): string | undefined =>
   category === undefined
     ? undefined
     : (nameIssue("the category", category, limits.streamBytes) ??
