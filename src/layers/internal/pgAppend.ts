@@ -67,7 +67,10 @@ export const several = (writes: ReadonlyArray<Write>, inTransaction: boolean): R
   ...columns(writes.flatMap((write) => write.events))
 ]
 
-const columns = (events: ReadonlyArray<NewEvent> | undefined): ReadonlyArray<PgTypes.Parameter> =>
+/**
+ * Events as one array for each column.
+ */
+export const columns = (events: ReadonlyArray<NewEvent> | undefined): ReadonlyArray<PgTypes.Parameter> =>
   events === undefined
     ? noColumns
     : [
@@ -98,7 +101,10 @@ const columns = (events: ReadonlyArray<NewEvent> | undefined): ReadonlyArray<PgT
         )
       ]
 
-const array = (values: ReadonlyArray<unknown> | null, elementOid: number): PgTypes.Parameter =>
+/**
+ * A list as an array of the database.
+ */
+export const array = (values: ReadonlyArray<unknown> | null, elementOid: number): PgTypes.Parameter =>
   Result.getOrThrow(PgTypes.array(values, elementOid))
 
 // Typed like arrays with values: a statement is prepared anew for other types.
