@@ -115,6 +115,7 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
         return StreamVersion.make(later === -1 ? version : Math.min(later, version))
       }),
     listStreams: (range) => reading((visible) => log.list(range, visible)),
+    isInTransaction: Effect.withFiber((fiber) => Effect.succeed(fiber.getRef(Current) !== root)),
     importBatch: (batch) =>
       Effect.withFiber((fiber) => {
         const turn = fiber.getRef(Current)

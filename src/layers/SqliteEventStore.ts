@@ -90,6 +90,7 @@ export const make = Effect.fnUntraced(function* (
     versionAt: (stream, until) => reading("readStream", (sql) => Read.versionAt(sql, stream, until)),
     listStreams: (range) => reading("streams", (sql) => Read.listStreams(sql, range)),
     importBatch: Import.make(writer),
+    isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(writer, fiber))),
     head: reading("head", Read.head),
     withTransaction: Transaction.make(writer, isCommitLost)
   })

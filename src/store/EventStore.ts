@@ -478,6 +478,8 @@ export interface Primitives {
   readonly listStreams: (range: NameRange) => Effect.Effect<ReadonlyArray<ListedStream>, ReadError>
   /** Writes a batch of an import, all or nothing, and answers how many of its events were not there already. */
   readonly importBatch: (batch: ImportBatch) => Effect.Effect<number, ImportError>
+  /** Whether the current fiber is in a transaction. */
+  readonly isInTransaction: Effect.Effect<boolean>
   readonly head: Effect.Effect<Position, ReadError>
   readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TransactionError, R>
 }
@@ -567,7 +569,7 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
       const range = Admission.nameRange(options)
       return Result.isFailure(range) ? Stream.fail(range.failure) : namePages(primitives, range.success)
     },
-    import: Import.make(primitives.importBatch),
+    import: Import.make(primitives),
     head: primitives.head,
     withTransaction: primitives.withTransaction
   })

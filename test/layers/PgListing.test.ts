@@ -12,7 +12,7 @@ import type { ImportedEvent } from "../../src/store/EventStore.ts"
 import { Any, NoStream } from "../../src/store/ExpectedVersion.ts"
 import type * as Position from "../../src/store/Position.ts"
 import { ImportRefused } from "../../src/store/StoreError.ts"
-import type * as StreamId from "../../src/store/StreamId.ts"
+import * as StreamId from "../../src/store/StreamId.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
 import { heldOpen, newEvent, newEvents, newStream, open, waiting, write } from "./fixtures/pg.ts"
@@ -94,6 +94,34 @@ describe("PgEventStore, imports", () => {
         [...events.map((event) => event.id), read.at(-1)!.id]
       )
       assert.strictEqual(read.at(-1)!.position, later.positions[0])
+    })
+  )
+
+  it.live("hold up readers from before they draw their positions until they are committed", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* opened
+      const [a, b] = [StreamId.make("a", "1"), StreamId.make("b", "1")]
+      // Somebody who has the first version of a stream, and no low-water lock.
+      const claim = yield* heldOpen(
+        { ...store, withTransaction: sql.withTransaction as typeof store.withTransaction },
+        sql`
+        insert into effect_decider.events
+          (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
+        values (-1, now(), gen_random_uuid(), 1, 1, ${b}, 'Claim', '{}', '{}', '{}')`
+      )
+      const events = [...recorded(a, 2), ...recorded(b, 2)]
+      const importing = yield* Effect.forkChild(store.import(Stream.fromIterable(events)))
+      yield* waiting(sql, 1)
+      const later = yield* store.append(write(newStream(), NoStream, newEvent()))
+      assert.deepStrictEqual((yield* store.readPage()).events, [])
+      yield* claim.rollback
+      assert.deepStrictEqual(yield* Fiber.join(importing), { imported: 4, skipped: 0 })
+      const read = (yield* store.readPage()).events
+      assert.deepStrictEqual(
+        read.slice(0, 4).map((event) => event.id),
+        events.map((event) => event.id)
+      )
+      assert.strictEqual(read[4]!.position, later.positions[0])
     })
   )
 

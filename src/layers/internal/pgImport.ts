@@ -1,14 +1,16 @@
 /**
  * Imports into the table of events of a PostgreSQL database.
  *
- * A batch is a transaction, or a savepoint of the one it is in: it takes the low-water lock, looks which of its events are
- * there, and inserts the others in one statement. The client has no COPY; arrays that are unnested come near it.
+ * A batch is one statement that inserts all of it if all of it is new: one round trip. Otherwise, and in a transaction, it
+ * is a transaction or a savepoint that looks which of its events are there and inserts the others. The client has no COPY;
+ * arrays that are unnested come near it.
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import type { EventStore, ImportedEvent, Primitives } from "../../store/EventStore.ts"
+import type { ImportBatch, ImportedEvent, Primitives } from "../../store/EventStore.ts"
 import * as Import from "../../store/internal/import.ts"
 import type { ImportError } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
@@ -16,6 +18,7 @@ import { array, columns } from "./pgAppend.ts"
 import { lowWaterLock, sequence } from "./pgMigrations.ts"
 import { identifier } from "./pgNames.ts"
 import * as Failure from "./storeFailure.ts"
+import * as Transaction from "./transaction.ts"
 
 /**
  * Makes `importBatch` of the store whose tables are in a schema.
@@ -23,7 +26,7 @@ import * as Failure from "./storeFailure.ts"
 export const make = (
   sql: SqlClient,
   schema: string,
-  withTransaction: EventStore["Service"]["withTransaction"]
+  isLost: (error: SqlError) => boolean
 ): Primitives["importBatch"] => {
   const text = statements(identifier(schema))
 
@@ -47,30 +50,64 @@ export const make = (
     return { version, idAt: (stream, version) => ids.get(`${version} ${stream}`) }
   })
 
-  return (batch) =>
+  const insert = (writes: ReadonlyArray<ImportedEvent>, ends: ReadonlyMap<StreamId, number>) =>
+    Effect.map(
+      sql.unsafe(text.insert, [
+        ...places(writes),
+        array(
+          writes.map((event) => event.recordedAt.epochMilliseconds),
+          PgTypes.OID.timestamptz
+        ),
+        ...columns(writes),
+        writes.length,
+        array(Array.from(ends.keys()), PgTypes.OID.text),
+        array(Array.from(ends.values()), PgTypes.OID.int4)
+      ]).values,
+      ([row]) => row![0] as number
+    )
+
+  /** Looks first: for a batch of which a part is there already or has no place. */
+  const judged = (batch: ImportBatch) =>
     Effect.gen(function* () {
-      // Before the positions are drawn, and again in each batch: a rollback to a savepoint releases it.
-      yield* sql.unsafe(text.enter).values
       const writes = yield* Effect.fromResult(Import.plan(batch, yield* look(batch.events)))
-      if (writes.length > 0) {
-        yield* sql.unsafe(text.insert, [
-          ...places(writes),
-          array(
-            writes.map((event) => event.recordedAt.epochMilliseconds),
-            PgTypes.OID.timestamptz
-          ),
-          ...columns(writes),
-          writes.length
-        ]).values
-      }
-      return writes.length
+      return writes.length === 0 ? 0 : yield* insert(writes, noEnds)
     }).pipe(
-      withTransaction,
+      Transaction.make(sql, isLost),
       // Somebody else wrote to one of the streams in between. What they wrote decides.
       Effect.retry({ while: isRace, times: 10 }),
       Effect.mapError((error): ImportError => (isSqlError(error) ? Failure.unavailable("import", error) : error))
     )
+
+  return (batch) =>
+    Effect.withFiber((fiber) => {
+      const ends = endsBefore(batch)
+      // A statement that fails would end the transaction it is in.
+      if (ends === undefined || Transaction.isInside(sql, fiber)) {
+        return judged(batch)
+      }
+      return Effect.matchEffect(insert(batch.events, ends), {
+        onSuccess: (count) => (count > 0 ? Effect.succeed(count) : judged(batch)),
+        onFailure: (error): Effect.Effect<number, ImportError> =>
+          isRace(error) ? judged(batch) : Effect.fail(Failure.ofCommit("import", isLost)(error))
+      })
+    })
 }
+
+/**
+ * The versions at which the streams of a batch must end for all of it to be new; `undefined` when no versions would do.
+ */
+const endsBefore = (batch: ImportBatch): ReadonlyMap<StreamId, number> | undefined => {
+  const ends = new Map<StreamId, number>()
+  for (const { stream, version } of batch.events) {
+    if (!ends.has(stream)) {
+      ends.set(stream, version - 1)
+    }
+  }
+  const planned = Import.plan(batch, { version: (stream) => ends.get(stream)!, idAt: () => undefined })
+  return Result.isSuccess(planned) && planned.success.length === batch.events.length ? ends : undefined
+}
+
+const noEnds: ReadonlyMap<StreamId, number> = new Map()
 
 const isRace = (error: unknown): boolean => isSqlError(error) && races.has(Failure.code(error) ?? "")
 
@@ -95,7 +132,6 @@ const places = (events: ReadonlyArray<ImportedEvent>) => [
 export const statements = (schema: string) => {
   const table = `${schema}.events`
   return {
-    enter: `select ${lowWaterLock(schema)}`,
     versions:
       "select w.n, coalesce((select e.version from " +
       `${table} e where e.stream = w.stream order by e.version desc limit 1), 0) ` +
@@ -103,16 +139,23 @@ export const statements = (schema: string) => {
     ids:
       `select w.n, (select e.id from ${table} e where e.stream = w.stream and e.version = w.version) ` +
       "from unnest($1::text[], $2::integer[]) with ordinality as w (stream, version, n)",
-    // Positions in the order given, rows in the order of names: two imports, or an import and an append to several streams,
-    // then never wait for each other.
+    // Nothing at all, unless the named streams end at the named versions. The count of positions to draw depends on that
+    // and on the low-water lock, which is therefore held before the first one is drawn; it has no value, but is not null
+    // either. Positions in the order given, rows in the order of names: two imports, or an import and an append to several
+    // streams, then never wait for each other.
     insert:
-      `insert into ${table} ` +
+      `with written as (insert into ${table} ` +
       "(position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata) " +
       "select e.position, e.recorded_at, e.id, e.version, e.schema_version, e.stream, e.type, " +
       "coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json " +
-      `from unnest(array(select nextval(${sequence(schema)}) from generate_series(1, $10) order by 1), ` +
+      `from unnest(array(select nextval(${sequence(schema)}) from generate_series(1, case ` +
+      `when (select ${lowWaterLock(schema)}) is not null and not exists (` +
+      "select from unnest($11::text[], $12::integer[]) as w (stream, version) where w.version <> " +
+      `coalesce((select e.version from ${table} e where e.stream = w.stream order by e.version desc limit 1), 0)) ` +
+      "then $10 else 0 end) order by 1), " +
       "$1::text[], $2::integer[], $3::timestamptz[], $4::uuid[], $5::text[], $6::integer[], $7::text[], $8::text[], " +
       "$9::text[]) as e (position, stream, version, recorded_at, id, type, schema_version, tags, data, metadata) " +
-      'order by e.stream collate "C", e.version'
+      "where e.position is not null " +
+      'order by e.stream collate "C", e.version returning 1) select count(*)::integer from written'
   }
 }

@@ -164,7 +164,8 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
             version: StreamVersion.make(version as number)
           }))
       ),
-    importBatch: Import.make(sql, schema, Transaction.make(sql, isLost)),
+    importBatch: Import.make(sql, schema, isLost),
+    isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(sql, fiber))),
     head: Effect.map(rows("head", sql.unsafe(text.head)), ([row]) => row![0] as Position.Position),
     withTransaction: Transaction.make(sql, isLost)
   }

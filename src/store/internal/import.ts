@@ -3,10 +3,11 @@
  */
 import { isArrayNonEmpty } from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import type { EventStore, ImportBatch, ImportCounts, ImportedEvent, Primitives } from "../EventStore.ts"
-import { ImportRefused } from "../StoreError.ts"
+import type { EventStore, ImportBatch, ImportCounts, ImportedEvent, ImportOptions, Primitives } from "../EventStore.ts"
+import { type ImportError, ImportRefused } from "../StoreError.ts"
 import type { StreamId } from "../StreamId.ts"
 import * as Admission from "./admission.ts"
 
@@ -17,46 +18,68 @@ const limits = { events: 1000, bytes: 4 * 1024 * 1024 } as const
 
 /**
  * Makes `import` of a store.
+ *
+ * While a batch is written the next one is taken and checked. In a transaction it is not: what the events come from may use
+ * the same transaction, and must not get into the savepoint of a batch.
  */
 export const make =
-  (importBatch: Primitives["importBatch"]): EventStore["Service"]["import"] =>
-  (events, options) =>
-    Effect.suspend(() => {
+  ({ importBatch, isInTransaction }: Pick<Primitives, "importBatch" | "isInTransaction">): Import =>
+  <E, R, E2 = never, R2 = never>(source: Stream.Stream<ImportedEvent, E, R>, options?: ImportOptions<E2, R2>) =>
+    Effect.flatMap(isInTransaction, (isInTransaction) => {
       const admission = new Admission.ImportAdmission()
       let counts: ImportCounts = { imported: 0, skipped: 0 }
-      let batch: Array<ImportedEvent> = []
+      let events: Array<ImportedEvent> = []
       let bytes = 0
-      const flush = Effect.suspend(() => {
-        const events = batch
-        batch = []
-        bytes = 0
-        if (!isArrayNonEmpty(events)) {
-          return Effect.void
-        }
-        return Effect.flatMap(importBatch({ events, start: admission.count - events.length }), (imported) => {
+      let inFlight: Fiber.Fiber<unknown, ImportError | E2> | undefined
+
+      const write = (batch: ImportBatch): Effect.Effect<unknown, ImportError | E2, R2> =>
+        Effect.flatMap(importBatch(batch), (imported) => {
           counts = {
             imported: counts.imported + imported,
-            skipped: counts.skipped + events.length - imported
+            skipped: counts.skipped + batch.events.length - imported
           }
           return options?.onProgress === undefined ? Effect.void : options.onProgress(counts)
         })
+      const settled = Effect.suspend(() => (inFlight === undefined ? Effect.void : Fiber.join(inFlight)))
+      const flush = Effect.suspend(() => {
+        if (!isArrayNonEmpty(events)) {
+          return Effect.void
+        }
+        const batch = { events, start: admission.count - events.length }
+        events = []
+        bytes = 0
+        return isInTransaction
+          ? write(batch)
+          : Effect.andThen(
+              settled,
+              Effect.map(Effect.forkChild(write(batch), { startImmediately: true }), (fiber) => {
+                inFlight = fiber
+              })
+            )
       })
       const take = Effect.fnUntraced(function* (chunk: ReadonlyArray<ImportedEvent>) {
         for (const event of chunk) {
-          const admitted = yield* Effect.fromResult(admission.admit(event))
-          batch.push(admitted.event)
-          bytes += admitted.maxBytes
-          if (batch.length === limits.events || bytes >= limits.bytes) {
+          const admitted = admission.admit(event)
+          if (Result.isFailure(admitted)) {
+            return yield* Effect.fail(admitted.failure)
+          }
+          events.push(admitted.success.event)
+          bytes += admitted.success.maxBytes
+          if (events.length === limits.events || bytes >= limits.bytes) {
             yield* flush
           }
         }
       })
-      return events.pipe(
-        Stream.runForEachArray(take),
-        Effect.andThen(flush),
-        Effect.map(() => counts)
+      return Effect.exit(Effect.andThen(Stream.runForEachArray(source, take), flush)).pipe(
+        // The batch in flight comes before whatever failed after it.
+        Effect.tap(settled),
+        Effect.flatten,
+        Effect.map(() => counts),
+        Effect.onInterrupt(() => (inFlight === undefined ? Effect.void : Fiber.interrupt(inFlight)))
       )
     })
+
+type Import = EventStore["Service"]["import"]
 
 /**
  * What a store has to say about a batch before it is planned.

@@ -4,6 +4,7 @@
 import * as Data from "effect/Data"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type { ImportCounts, ImportedEvent } from "../../../store/EventStore.ts"
 import { Any, Exact, NoStream } from "../../../store/ExpectedVersion.ts"
@@ -15,7 +16,7 @@ const time = 1_600_000_000_123
 
 const all = (count: number): ReadonlyArray<number> => Array.from({ length: count }, (_, i) => time + i)
 
-const importing = (store: Kit.Store, events: ReadonlyArray<ImportedEvent>) => store.import(Stream.fromIterable(events))
+const importAll = (store: Kit.Store, events: ReadonlyArray<ImportedEvent>) => store.import(Stream.fromIterable(events))
 
 class SourceFailed extends Data.TaggedError("SourceFailed") {}
 
@@ -27,7 +28,7 @@ const refuses = Effect.fnUntraced(function* (
   index: number,
   reason: ImportRefused["reason"]
 ): Effect.fn.Return<void, unknown> {
-  const error = yield* Effect.flip(importing(store, events))
+  const error = yield* Effect.flip(importAll(store, events))
   const { stream, version } = events[index]!
   const issue = error instanceof ImportRefused ? error.issue : ""
   Kit.same(`${what}, the error`, error, new ImportRefused({ index, stream, version, reason, issue }))
@@ -48,7 +49,7 @@ export const cases: ReadonlyArray<Kit.Case> = [
     const two = Kit.recordedElsewhere(b, all(3), { data: null })
     const events = [two[0]!, one[0]!, one[1]!, two[1]!, one[2]!, one[3]!, two[2]!]
     const after = yield* store.head
-    Kit.same("the answer", yield* importing(store, events), { imported: 7, skipped: 0 })
+    Kit.same("the answer", yield* importAll(store, events), { imported: 7, skipped: 0 })
     const recorded = yield* Kit.read(store, { after })
     Kit.same(
       "the events in global order",
@@ -72,7 +73,7 @@ export const cases: ReadonlyArray<Kit.Case> = [
   Kit.test("imports: appends go on after them, and recognise a repeat of what was imported", function* (store) {
     const stream = Kit.newStream()
     const events = Kit.recordedElsewhere(stream, all(3))
-    yield* importing(store, events)
+    yield* importAll(store, events)
     const repeat = yield* store.append(Kit.write(stream, NoStream, ...events))
     Kit.same("a repeat", [repeat.version, repeat.repeated], [3, true])
     const more = Kit.newEvent()
@@ -84,17 +85,17 @@ export const cases: ReadonlyArray<Kit.Case> = [
     const [a, b] = [Kit.newStream(), Kit.newStream()]
     const [one, two] = [Kit.recordedElsewhere(a, all(5)), Kit.recordedElsewhere(b, all(5))]
     const events = one.flatMap((event, i) => [event, two[i]!])
-    Kit.same("the first", yield* importing(store, events.slice(0, 5)), { imported: 5, skipped: 0 })
+    Kit.same("the first", yield* importAll(store, events.slice(0, 5)), { imported: 5, skipped: 0 })
     const head = yield* store.head
-    Kit.same("the same again", yield* importing(store, events.slice(0, 5)), { imported: 0, skipped: 5 })
+    Kit.same("the same again", yield* importAll(store, events.slice(0, 5)), { imported: 0, skipped: 5 })
     Kit.same("the head stays", yield* store.head, head)
-    Kit.same("all", yield* importing(store, events), { imported: 5, skipped: 5 })
-    Kit.same("events that are given twice", yield* importing(store, [...events, ...events]), {
+    Kit.same("all", yield* importAll(store, events), { imported: 5, skipped: 5 })
+    Kit.same("events that are given twice", yield* importAll(store, [...events, ...events]), {
       imported: 0,
       skipped: 20
     })
     const c = Kit.recordedElsewhere(Kit.newStream(), all(2))
-    Kit.same("new events that are given twice", yield* importing(store, [...c, ...c]), { imported: 2, skipped: 2 })
+    Kit.same("new events that are given twice", yield* importAll(store, [...c, ...c]), { imported: 2, skipped: 2 })
     yield* Kit.streamHolds("one", store, a, one)
     yield* Kit.streamHolds("other", store, b, two)
     yield* Kit.streamHolds("given twice", store, c[0]!.stream, c)
@@ -112,7 +113,7 @@ export const cases: ReadonlyArray<Kit.Case> = [
     yield* refuses("a stream that begins later", store, [other, events[1]!], 1, "Gap")
     yield* refuses("a gap", store, [other, events[0]!, events[2]!], 2, "Gap")
     Kit.same("nothing is written", yield* store.head, head)
-    yield* importing(store, events.slice(0, 4))
+    yield* importAll(store, events.slice(0, 4))
     const wrong = (index: number): ImportedEvent => ({ ...events[index]!, id: Kit.newEvent().id })
     yield* refuses("a gap after what is there", store, [other, events[5]!], 1, "Gap")
     yield* refuses("another event at the first version", store, [wrong(0)], 0, "Conflict")
@@ -159,7 +160,22 @@ export const cases: ReadonlyArray<Kit.Case> = [
       ),
       new SourceFailed()
     )
-    Kit.same("the rest", yield* importing(store, events), { imported: 2_000 - version, skipped: version })
+    Kit.same("the rest", yield* importAll(store, events), { imported: 2_000 - version, skipped: version })
+  }),
+
+  Kit.test("imports: one that is interrupted leaves whole batches, and can be run again", function* (store) {
+    const stream = Kit.newStream()
+    const events = Kit.recordedElsewhere(stream, all(3_000))
+    const stopped = Stream.concat(Stream.fromIterable(events.slice(0, 2_500)), Stream.never)
+    const importing = yield* Effect.forkChild(store.import(stopped))
+    while ((yield* store.streamVersion(stream)) === 0) {
+      yield* Effect.sleep(1)
+    }
+    yield* Fiber.interrupt(importing)
+    const version = yield* store.streamVersion(stream)
+    yield* Kit.streamHolds("what is there", store, stream, events.slice(0, version))
+    Kit.same("the rest", yield* importAll(store, events), { imported: 3_000 - version, skipped: version })
+    yield* Kit.streamHolds("all", store, stream, events)
   }),
 
   Kit.test("imports: in a transaction all or nothing, also beside appends", function* (store) {
@@ -167,9 +183,9 @@ export const cases: ReadonlyArray<Kit.Case> = [
     const events = Kit.recordedElsewhere(stream, all(1_500))
     const more = Kit.newEvent()
     const both = Effect.gen(function* () {
-      yield* importing(store, events)
+      yield* importAll(store, events)
       yield* store.append(Kit.write(stream, Exact(1_500), more))
-      yield* Effect.flip(importing(store, Kit.recordedElsewhere(stream, all(1))))
+      yield* Effect.flip(importAll(store, Kit.recordedElsewhere(stream, all(1))))
       return yield* store.streamVersion(stream)
     })
     const failed = yield* Effect.flip(store.withTransaction(Effect.flatMap(both, Effect.fail)))
@@ -186,8 +202,8 @@ export const cases: ReadonlyArray<Kit.Case> = [
     const other = Kit.newStream()
     const [one, two] = yield* Effect.all(
       [
-        importing(store, events),
-        importing(store, reversed),
+        importAll(store, events),
+        importAll(store, reversed),
         Effect.forEach(Kit.newEvents(50), (event) => store.append(Kit.write(other, Any, event)))
       ],
       { concurrency: "unbounded" }
