@@ -1,8 +1,9 @@
 /**
  * An event store on PostgreSQL, over `@effect/sql-pg`.
  *
- * Each append is one call of a function in the database: one round trip and one commit. Inside a transaction of the client
- * it is part of it, so that events and other tables are written together or not at all.
+ * Each append is one call of a function in the database. Appends of several fibers that come while others are on their way
+ * share a round trip and a commit, and each gets an answer of its own. Inside a transaction of the client an append is part
+ * of it, so that events and other tables are written together or not at all.
  *
  * Reads in global order stop before the first event that an open transaction may still add, so that a reader with a
  * checkpoint never skips one. A transaction that has appended and stays open holds such readers up, and nobody else.
@@ -14,6 +15,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
 import type { SqlClient } from "effect/sql/SqlClient"
 import * as EventStore from "../store/EventStore.ts"
 import type { StoreUnavailable } from "../store/StoreError.ts"
@@ -42,18 +44,22 @@ export interface Options {
  * **Gotchas**
  *
  * Fails with `StoreUnavailable` when the tables cannot be set up, or are of a newer release than this program; its message
- * says what to do. Leave the client's `multiplex` off: statements that share a connection commit one after the other.
+ * says what to do. Appends that wait when the scope is closed fail, and so do later ones. Leave the client's `multiplex` off: statements that share a connection commit one after the other.
+ *
+ * A user who may not create the tables needs `usage` on the schema, `select`, `insert` and `delete` on its tables and
+ * `usage` and `select` on its sequence. Nothing is deleted that was ever to be seen: only what holds a stream whose version
+ * is checked for an append to other streams.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function* (
   options?: Options
-): Effect.fn.Return<EventStore.EventStore["Service"], StoreUnavailable, PgClient.PgClient> {
+): Effect.fn.Return<EventStore.EventStore["Service"], StoreUnavailable, PgClient.PgClient | Scope.Scope> {
   const sql = yield* PgClient.PgClient
   const schema = options?.schema ?? "effect_decider"
   yield* Migrate.run(sql, schema, options?.migrate ?? "auto")
-  return EventStore.make(Primitives.make(sql, schema))
+  return EventStore.make(yield* Primitives.make(sql, schema))
 })
 
 /**

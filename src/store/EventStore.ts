@@ -12,6 +12,7 @@ import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type * as Criteria from "./Criteria.ts"
 import type { ExpectedVersion } from "./ExpectedVersion.ts"
@@ -194,7 +195,8 @@ export interface LoadedStream {
  *
  * `scanned` is the position of the last event the page looked at, matched or not: going on after it skips nothing and
  * repeats nothing, also when few events match. It is the position of an existing event, or where the read started from
- * when there was none. `isEnd` says that there was nothing more to look at.
+ * when there was none. `isEnd` says that there was nothing more to look at; only that ends a read, for a page of a rare kind
+ * of event may well be short or empty before the end.
  *
  * @category models
  * @since 0.1.0
@@ -467,7 +469,15 @@ export interface NameRange {
  * @since 0.1.0
  */
 export interface Primitives {
-  readonly appendAll: (writes: NonEmptyReadonlyArray<Write>) => Effect.Effect<ReadonlyArray<Written>, AppendError>
+  /**
+   * `isRetry` says that the same writes were sent before and failed with `CommitUnknown`. Then what `Any` and
+   * `StreamExists` repeat is looked for among the last 256 events of the stream. Inside a transaction nothing is committed
+   * yet, so an append there never fails with `CommitUnknown`.
+   */
+  readonly appendAll: (
+    writes: NonEmptyReadonlyArray<Write>,
+    isRetry: boolean
+  ) => Effect.Effect<ReadonlyArray<Written>, AppendError>
   readonly load: (stream: StreamId, after: number) => Effect.Effect<LoadedStream, ReadError>
   readonly readStreamPage: (stream: StreamId, range: StreamRange) => Effect.Effect<StreamPage, ReadError>
   readonly readPage: (range: Range) => Effect.Effect<Page, ReadError>
@@ -527,12 +537,12 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
         const admitted = Admission.writes([write], options)
         return Result.isFailure(admitted)
           ? Effect.fail(admitted.failure)
-          : Effect.map(primitives.appendAll(admitted.success), (written) => written[0]!)
+          : Effect.map(appendAll(primitives, admitted.success), (written) => written[0]!)
       }),
     appendAll: (writes, options) =>
       Effect.suspend(() => {
         const admitted = Admission.writes(writes, options)
-        return Result.isFailure(admitted) ? Effect.fail(admitted.failure) : primitives.appendAll(admitted.success)
+        return Result.isFailure(admitted) ? Effect.fail(admitted.failure) : appendAll(primitives, admitted.success)
       }),
     load: (stream, options) => {
       const range = Admission.streamRange("load", stream, options)
@@ -574,6 +584,24 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
     withTransaction: primitives.withTransaction
   })
 }
+
+/**
+ * Appends, and when the answer is lost appends again, which finds out: the events have their ids.
+ *
+ * While that is open, that the store does not answer says nothing about the first attempt.
+ */
+const appendAll = (primitives: Primitives, writes: NonEmptyReadonlyArray<Write>) =>
+  Effect.catchTag(primitives.appendAll(writes, false), "CommitUnknown", (unknown) =>
+    primitives.appendAll(writes, true).pipe(
+      Effect.retry({ schedule: resolving, while: (error) => error._tag === "CommitUnknown" || isRetryable(error) }),
+      Effect.mapError((error) => (error._tag === "StoreUnavailable" ? unknown : error))
+    )
+  )
+
+const isRetryable = (error: AppendError): boolean => error._tag === "StoreUnavailable" && error.isRetryable
+
+// At once, and then for a few seconds: long enough for a server that starts anew.
+const resolving = Schedule.exponential("20 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 8 }))
 
 const streamPages = (primitives: Primitives, stream: StreamId, range: StreamRange) =>
   Stream.paginate(range, (rest) =>

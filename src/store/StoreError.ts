@@ -207,16 +207,15 @@ export class StoreUnavailable extends Schema.TaggedError<StoreUnavailable>("effe
   { operation: Schema.String, cause: Schema.Defect(), isRetryable: Schema.Boolean }
 ) {
   override get message(): string {
-    const cause = this.cause instanceof Error ? this.cause.message : String(this.cause)
     return (
-      `The store failed in ${this.operation}: ${cause}. ` +
+      `The store failed in ${this.operation}: ${causeOf(this.cause)}. ` +
       (this.isRetryable ? "Trying again may help." : "Trying again will not help; look at the cause.")
     )
   }
 }
 
 /**
- * The connection was lost while committing: the events may or may not be stored.
+ * The connection, or the disk, failed while committing: the events may or may not be stored.
  *
  * Appending the same events with the same ids again is safe and finds out.
  *
@@ -229,7 +228,7 @@ export class CommitUnknown extends Schema.TaggedError<CommitUnknown>("effect-dec
 ) {
   override get message(): string {
     return (
-      `The connection was lost during ${this.operation}, so it is not known whether it took effect. ` +
+      `The answer to ${this.operation} was lost (${causeOf(this.cause)}), so nobody knows whether it took effect. ` +
       "Repeat it with the same event ids: what is stored already is not stored twice."
     )
   }
@@ -301,5 +300,7 @@ export const StoreError = Schema.Union([
   StoreUnavailable,
   CommitUnknown
 ])
+
+const causeOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
 const abbreviate = (text: string): string => (text.length > 80 ? `${text.slice(0, 80)}…` : text)

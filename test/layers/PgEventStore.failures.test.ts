@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as PgClient from "@effect/sql-pg/PgClient"
+import type * as PgClient from "@effect/sql-pg/PgClient"
+import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Deferred from "effect/Deferred"
@@ -7,13 +8,15 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import { BeginTransaction } from "effect/sql/SqlClient"
-import { isSqlError, SqlError } from "effect/sql/SqlError"
+import { isSqlError } from "effect/sql/SqlError"
 import * as Net from "node:net"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
-import { Any, Exact, NoStream } from "../../src/store/ExpectedVersion.ts"
-import { CommitUnknown, StoreUnavailable } from "../../src/store/StoreError.ts"
+import { Any, Exact, NoStream, StreamExists } from "../../src/store/ExpectedVersion.ts"
+import { CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
+import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
 import { heldOpen, newEvent, newEvents, newStream, open, waiting, write } from "./fixtures/pg.ts"
 
@@ -40,48 +43,103 @@ const deafClient = (config: PgClient.PgPoolConfig) => {
         socket.destroy()
         return true
       }
-      return emit.call(this, event as "data", ...(args as [Buffer]))
-    } as typeof socket.emit
+      return Reflect.apply(emit, this, [event, ...args]) as boolean
+    }
     return socket
   }
   return { ears, config: { ...config, stream, maxConnections: 1 } }
 }
 
 describe("PgEventStore, failures", () => {
-  it.live("a connection that is lost while an append waits: nobody knows, and a repeat finds out", () =>
+  it.live("a connection that is lost while an append waits: it is made once all the same", () =>
     Effect.gen(function* () {
       const config = yield* Postgres.database
       const { sql, store } = yield* open(config)
-      const stream = newStream()
-      const holder = yield* heldOpen(store, store.append(write(stream, NoStream, newEvent())))
-      const lost = write(stream, NoStream, ...newEvents(2))
-      const fiber = yield* Effect.forkChild(Effect.flip(store.append(lost)))
-      const [pid] = yield* waiting(sql, 1)
-      yield* sql`select pg_terminate_backend(${pid})`
-      const error = yield* Fiber.join(fiber)
-      assert.instanceOf(error, CommitUnknown)
-      assert.match(error.message, /lost during append.*same event ids/)
-      yield* holder.rollback
-      const { version, repeated } = yield* store.append(lost)
-      assert.deepStrictEqual([version, repeated], [2, false])
+      for (const expected of [NoStream, Any]) {
+        const stream = newStream()
+        const holder = yield* heldOpen(store, store.append(write(stream, NoStream, newEvent())))
+        const lost = write(stream, expected, ...newEvents(2))
+        const fiber = yield* Effect.forkChild(store.append(lost))
+        const [pid] = yield* waiting(sql, 1)
+        yield* sql`select pg_terminate_backend(${pid}, 5000)`
+        yield* waiting(sql, 1)
+        yield* holder.rollback
+        const { version, repeated } = yield* Fiber.join(fiber)
+        assert.deepStrictEqual([version, repeated], [2, false])
+      }
     })
   )
 
-  it.live("an acknowledgement that is lost: a repeat gets the first answer", () =>
+  it.live("an acknowledgement that is lost: the append finds out by itself", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store: other } = yield* open(config)
+      const { config: deaf, ears } = deafClient(config)
+      const { store } = yield* open(deaf)
+      const stream = newStream()
+      for (const expected of [NoStream, Exact(3), Any, StreamExists]) {
+        const before = yield* other.streamVersion(stream)
+        const lost = write(stream, expected, ...newEvents(2))
+        ears.deaf = true
+        const fiber = yield* Effect.forkChild(store.append(lost))
+        while ((yield* other.streamVersion(stream)) === before) {
+          yield* Effect.sleep(5)
+        }
+        // Somebody else goes on before it can ask again.
+        yield* other.append(write(stream, Any, newEvent()))
+        ears.deaf = false
+        const written = yield* Fiber.join(fiber)
+        const { events } = yield* store.load(stream)
+        assert.deepStrictEqual(written, {
+          stream,
+          version: StreamVersion.make(before + 2),
+          positions: events.slice(before, before + 2).map((event) => event.position),
+          repeated: true
+        })
+      }
+      assert.strictEqual(yield* store.streamVersion(stream), 12)
+    })
+  )
+
+  it.live("a group of appends whose acknowledgement is lost: each finds out by itself", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store: other } = yield* open(config)
+      const { config: deaf, ears } = deafClient(config)
+      const { store } = yield* open(deaf)
+      const streams = Array.from({ length: 20 }, () => newStream())
+      yield* store.append(write(streams[0]!, NoStream, newEvent()))
+      ears.deaf = true
+      const fiber = yield* Effect.forkChild(
+        Effect.forEach(streams, (stream) => Effect.result(store.append(write(stream, NoStream, newEvent()))), {
+          concurrency: "unbounded"
+        })
+      )
+      while ((yield* other.streamVersion(streams[1]!)) === 0) {
+        yield* Effect.sleep(5)
+      }
+      ears.deaf = false
+      const [first, ...rest] = yield* Fiber.join(fiber)
+      assert.isTrue(Result.isFailure(first!) && first.failure instanceof VersionConflict)
+      for (const result of rest) {
+        assert.isTrue(Result.isSuccess(result) && result.success.version === 1 && result.success.repeated)
+      }
+      assert.lengthOf((yield* store.readPage()).events, 20)
+    })
+  )
+
+  it.live("an acknowledgement that stays lost: nobody knows, and a repeat finds out", () =>
     Effect.gen(function* () {
       const { config, ears } = deafClient(yield* Postgres.database)
       const { store } = yield* open(config)
-      const stream = newStream()
-      for (const expected of [NoStream, Exact(2), Any]) {
-        const lost = write(stream, expected, ...newEvents(2))
-        ears.deaf = true
-        assert.instanceOf(yield* Effect.flip(store.append(lost)), CommitUnknown)
-        ears.deaf = false
-        const { events } = yield* store.load(stream)
-        const positions = events.slice(-2).map((event) => event.position)
-        assert.deepStrictEqual(yield* store.append(lost), { stream, version: events.length, positions, repeated: true })
-      }
-      assert.strictEqual(yield* store.streamVersion(stream), 6)
+      const lost = write(newStream(), NoStream, ...newEvents(2))
+      ears.deaf = true
+      const error = yield* Effect.flip(store.append(lost))
+      assert.instanceOf(error, CommitUnknown)
+      assert.match(error.message, /answer to append was lost.*same event ids/)
+      ears.deaf = false
+      const { version, repeated } = yield* store.append(lost)
+      assert.deepStrictEqual([version, repeated], [2, true])
     })
   )
 
@@ -233,6 +291,38 @@ describe("PgEventStore, failures", () => {
       )
       isUnavailable(error, true, /failed in append: .*ECONNREFUSED/)
       assert.notInclude(error.message, "secret")
+    })
+  )
+
+  it.live("a client that decodes large integers in its own way", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store } = yield* open(config)
+      const types = PgTypes.makeRegistry()
+      const bytes = (value: number | bigint) => {
+        const view = new DataView(new ArrayBuffer(8))
+        view.setBigInt64(0, BigInt(value))
+        return new Uint8Array(view.buffer)
+      }
+      types.register(
+        PgTypes.OID.int8,
+        {
+          decode: (bytes) => Result.succeed(Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigInt64(0))),
+          encode: (value: number | bigint) => Result.succeed(bytes(value))
+        },
+        { arrayOid: PgTypes.OID.int8Array }
+      )
+      const other = yield* open({ ...config, types })
+      const stream = newStream()
+      const first = write(stream, NoStream, ...newEvents(2))
+      const written = yield* other.store.append(first)
+      assert.deepStrictEqual(yield* other.store.append(first), { ...written, repeated: true })
+      assert.instanceOf(yield* Effect.flip(other.store.append(write(stream, NoStream, newEvent()))), VersionConflict)
+      assert.deepStrictEqual(yield* other.store.load(stream), yield* store.load(stream))
+      assert.deepStrictEqual(yield* other.store.readPage(), yield* store.readPage())
+      const filter = { category: "test" }
+      assert.deepStrictEqual(yield* other.store.readPage(filter), yield* store.readPage(filter))
+      assert.strictEqual(yield* other.store.head, written.positions[1])
     })
   )
 

@@ -172,7 +172,6 @@ describe("JSON", () => {
 
   it.prop("copies to the same text, and never underestimates its length", [Schema.Json], ([value]) => {
     const copier = new Json.Copier()
-    copier.start()
     const copy = copier.copy(value)
     if (copy === undefined) {
       assert.match(copier.takeIssue(), /U\+0000|lone surrogate/)
@@ -189,5 +188,18 @@ describe("JSON", () => {
     assert.deepStrictEqual(copier.copy(nested(Json.maxDepth)), nested(Json.maxDepth))
     assert.isUndefined(copier.copy(nested(Json.maxDepth + 1)))
     assert.match(copier.takeIssue(), /^it is nested deeper than 256 levels at \[0\]\[0\]/)
+  })
+
+  it("refuses an append that is too large as a whole, to the byte", () => {
+    const seven = "x".repeat(7 * 1024 * 1024)
+    const events = Array.from({ length: 9 }, () => event({ data: seven }))
+    // What is left of 64 MiB, without the quotes of ten texts and ten empty metadata objects.
+    const rest = 64 * 1024 * 1024 - 9 * seven.length - 10 * 4
+    const last = (length: number) => event({ data: "x".repeat(length) })
+    const fits = Admission.writes([write(...events, last(rest))], undefined)
+    assert.isTrue(Result.isSuccess(fits), issueOf(fits))
+    const tooLarge = Admission.writes([write(...events, last(rest + 1))], undefined)
+    assert.include(issueOf(tooLarge), "64")
+    assert.include(issueOf(tooLarge), String(64 * 1024 * 1024 + 1))
   })
 })

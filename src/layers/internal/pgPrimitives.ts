@@ -2,17 +2,19 @@
  * What the PostgreSQL store sends for each call.
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
 import type { NameRange, Page, Primitives, Range } from "../../store/EventStore.ts"
-import type * as Position from "../../store/Position.ts"
 import type { StoreUnavailable } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import * as CriteriaSql from "./criteriaSql.ts"
 import * as FilteredPage from "./filteredPage.ts"
+import * as GroupCommit from "./groupCommit.ts"
 import * as Append from "./pgAppend.ts"
 import * as Import from "./pgImport.ts"
 import { identifier } from "./pgNames.ts"
@@ -23,7 +25,10 @@ import * as Transaction from "./transaction.ts"
 /**
  * The store whose tables are in a schema.
  */
-export const make = (sql: SqlClient, schema: string): Primitives => {
+export const make = Effect.fnUntraced(function* (
+  sql: SqlClient,
+  schema: string
+): Effect.fn.Return<Primitives, never, Scope.Scope> {
   const text = statements(identifier(schema))
 
   const rows = (operation: string, statement: Statement.Statement<unknown>) =>
@@ -33,7 +38,7 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
     Rows.toEvents(found, (positions) => rows(operation, sql.unsafe(text.names, [positions])), limit)
 
   // In a statement of its own: see the function in the database.
-  const safePosition = Effect.map(rows("read", sql.unsafe(text.safePosition)), ([row]) => row![0] as Position.Position)
+  const safePosition = Effect.map(rows("read", sql.unsafe(text.safePosition)), ([row]) => Rows.toPosition(row![0]))
 
   const plainPage = (range: Range): Effect.Effect<Page, StoreUnavailable> => {
     const isForward = range.direction === "forward"
@@ -85,7 +90,7 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
         return Effect.map(toEvents("read", position === null ? [] : found.map((row) => row.slice(2))), (events) => ({
           events,
           looked: looked as number,
-          last: (last ?? undefined) as Position.Position | undefined
+          last: last === null ? undefined : Rows.toPosition(last)
         }))
       })
     }
@@ -95,23 +100,53 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
       found.map(([id]) => id as string)
     )
 
+  // Of what commits by itself.
+  const committed = Effect.mapError(Failure.ofCommit("append", isLost))
+
+  const alone = (one: Append.Encoded) =>
+    Effect.flatMap(committed(sql.unsafe(text.append, Append.single(one, false)).values), ([row]) =>
+      Effect.map(Append.answer([one], [row![0] as Append.Row], idsAfter), ([written]) => written!)
+    )
+
+  const appendOne = yield* GroupCommit.make<Append.Encoded>({
+    lanes: 2,
+    maxMembers: 256,
+    maxBytes: 1024 * 1024,
+    patience: "50 millis",
+    flush: (members) =>
+      sql.unsafe(text.appendMany, Append.batch(members)).values.pipe(
+        Effect.flatMap((found) =>
+          Effect.forEach(members, (one, i) => Append.verdictOf(one, found[i]![0] as Append.Row, idsAfter))
+        ),
+        Effect.catch((error) =>
+          isOfOne(error) ? Effect.succeed(members.map(() => undefined)) : committed(Effect.fail(error))
+        )
+      ),
+    alone
+  })
+
   return {
-    appendAll: (writes) =>
+    appendAll: (writes, isRetry) =>
       Effect.withFiber((fiber) => {
         const inTransaction = Transaction.isInside(sql, fiber)
-        const first = writes[0]
+        const encoded = Arr.map(writes, (write) => Append.encode(write, isRetry))
+        const [first] = encoded
+        if (!inTransaction && encoded.length === 1) {
+          // Without events there is nothing to commit together.
+          return Effect.map(first.events.length > 0 ? appendOne(first) : alone(first), (written) => [written])
+        }
         // In a transaction a check holds until its end, which only the function for several writes sees to.
         const statement =
-          writes.length === 1 && (first.events.length > 0 || !inTransaction)
+          encoded.length === 1 && first.events.length > 0
             ? sql.unsafe(text.append, Append.single(first, inTransaction))
-            : sql.unsafe(text.appendAll, Append.several(writes, inTransaction))
+            : sql.unsafe(text.appendAll, Append.several(encoded, inTransaction))
         // In a transaction nothing is committed yet, so a lost connection means that nothing took effect.
-        const answered = Effect.mapError(statement.values, (error) =>
-          !inTransaction && isLost(error) ? Failure.unknown("append", error) : Failure.unavailable("append", error)
-        )
+        const answered = inTransaction
+          ? Effect.mapError(statement.values, (error) => Failure.unavailable("append", error))
+          : committed(statement.values)
         return Effect.flatMap(answered, (found) =>
           Append.answer(
-            writes,
+            encoded,
             found.map(([row]) => row as Append.Row),
             idsAfter
           )
@@ -166,16 +201,23 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
       ),
     importBatch: Import.make(sql, schema, isLost),
     isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(sql, fiber))),
-    head: Effect.map(rows("head", sql.unsafe(text.head)), ([row]) => row![0] as Position.Position),
+    head: Effect.map(rows("head", sql.unsafe(text.head)), ([row]) => Rows.toPosition(row![0])),
     withTransaction: Transaction.make(sql, isLost)
   }
-}
+})
 
 /**
  * Whether a statement that was sent got no answer from the server, so that nobody knows whether it took effect. What the
  * server answers has a code; and the client fails without sending anything when it cannot connect.
  */
 const isLost = ({ reason }: SqlError): boolean => reason._tag === "ConnectionError" && reason.operation !== "connect"
+
+/**
+ * Whether a batch failed for what is wrong with one of its writes, so that the others can be made without it. Not when the
+ * server could not be asked or has no means, for then it would fail them all.
+ */
+const isOfOne = (error: SqlError): boolean =>
+  error.reason._tag !== "ConnectionError" && !/^(08|53|57)/.test(Failure.code(error) ?? "08")
 
 // JSON as text, so that it is parsed once and outside of the connection's parser.
 const columns =
@@ -211,6 +253,7 @@ export const statements = (schema: string) => {
   return {
     table,
     append: call("append", 15),
+    appendMany: call("append_many", 18),
     appendAll: call("append_all", 11),
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 order by e.version limit $3`,
     // One row at least, which has the version when there are no events to have it.

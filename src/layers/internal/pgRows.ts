@@ -19,6 +19,14 @@ export type ReadNames<E> = (
 ) => Effect.Effect<ReadonlyArray<ReadonlyArray<unknown>>, E>
 
 /**
+ * A position. It is a bigint already, unless the program has made its client decode `int8` otherwise.
+ */
+export const toPosition = (value: unknown): Position =>
+  (isBigint(value) ? value : BigInt(value as number | string)) as Position
+
+const isBigint = (value: unknown): value is bigint => typeof value === "bigint"
+
+/**
  * The events of the first `limit` rows.
  */
 export const toEvents = <E>(
@@ -29,7 +37,8 @@ export const toEvents = <E>(
   const events: Array<RecordedEvent> = []
   const doubtful: Array<Position> = []
   for (let i = 0; i < rows.length && i < limit; i++) {
-    const event = RecordedRow.toEvent(rows[i] as ReadonlyArray<unknown> as RecordedRow.Row)
+    const read = RecordedRow.toEvent(rows[i] as ReadonlyArray<unknown> as RecordedRow.Row)
+    const event = isBigint(read.position) ? read : { ...read, position: toPosition(read.position) }
     events.push(event)
     if (isDoubtful(event.stream) || isDoubtful(event.type) || event.tags.some(isDoubtful)) {
       doubtful.push(event.position)

@@ -33,12 +33,13 @@ export const make = (sql: SqliteClient): Primitives["appendAll"] => {
   // Dies if the transaction has ended: a fiber that outlives its transaction must not write into the next one, which has
   // the same connection.
   const stillOpen = sql.afterCommit(Effect.void)
-  return (writes) =>
+  return (writes, isRetry) =>
     Effect.withFiber((fiber) => {
       const isJoined = isInside(sql, fiber)
       const encoded = Arr.map(writes, encode)
-      const isSingle = encoded.length === 1 && encoded[0].parts.length <= 1
-      const append = isSingle ? appendOne(sql, encoded[0]) : appendMany(sql, encoded)
+      // The statement that inserts looks for a repeat at the end of the stream only.
+      const isSingle = encoded.length === 1 && encoded[0].parts.length <= 1 && !isRetry
+      const append = isSingle ? appendOne(sql, encoded[0]) : appendMany(sql, encoded, isRetry)
       if (isSingle && !isJoined) {
         // One statement that commits by itself: whatever fails in it may be the commit.
         return Effect.mapError(inTurn(append), orUnknown)
@@ -114,8 +115,8 @@ const appendOne = (sql: SqliteClient, encoded: Encoded): Appending =>
       )
 
 const judgeOne = (sql: SqliteClient, encoded: Encoded): Appending =>
-  Effect.flatMap(look(sql, encoded.write), (seen) => {
-    const verdicts = Verdict.all([encoded.write], (write) => judge(write, seen))
+  Effect.flatMap(look(sql, encoded.write, false), (seen) => {
+    const verdicts = Verdict.all([encoded.write], (write) => judge(write, seen, false))
     if (Result.isFailure(verdicts)) {
       return Effect.fail(verdicts.failure)
     }
@@ -129,16 +130,17 @@ const judgeOne = (sql: SqliteClient, encoded: Encoded): Appending =>
  */
 const appendMany = Effect.fnUntraced(function* (
   sql: SqliteClient,
-  encoded: ReadonlyArray<Encoded>
+  encoded: ReadonlyArray<Encoded>,
+  isRetry: boolean
 ): Effect.fn.Return<ReadonlyArray<Written>, SqlError | AppendError> {
   const looked = new Map<Write, Seen>()
   for (const { write } of encoded) {
-    looked.set(write, yield* look(sql, write))
+    looked.set(write, yield* look(sql, write, isRetry))
   }
   const verdicts = yield* Effect.fromResult(
     Verdict.all(
       encoded.map(({ write }) => write),
-      (write) => judge(write, looked.get(write)!)
+      (write) => judge(write, looked.get(write)!, isRetry)
     )
   )
   const answers: Array<Written> = []
@@ -166,12 +168,14 @@ const written = ({ stream }: Write, rows: ReadonlyArray<Row>): Written => ({
   repeated: false
 })
 
-const settled = ({ events, stream }: Write, verdict: Verdict.Verdict, { stored }: Seen): Written =>
+const settled = ({ events, stream }: Write, verdict: Verdict.Verdict, { after, stored }: Seen): Written =>
   verdict._tag === "Repeat"
     ? {
         stream,
         version: StreamVersion.make(verdict.after + events.length),
-        positions: stored.map((event) => event.position),
+        positions: stored
+          .slice(verdict.after - after, verdict.after - after + events.length)
+          .map((event) => event.position),
         repeated: true
       }
     : {
@@ -183,23 +187,30 @@ const settled = ({ events, stream }: Write, verdict: Verdict.Verdict, { stored }
 
 /**
  * A stream's version, and of its events those that a repeat of the write would find: after the expected version, or the
- * last ones.
+ * last ones. They follow version `after`.
  */
 interface Seen {
   readonly version: number
+  readonly after: number
   readonly stored: ReadonlyArray<{ readonly id: NewEvent["id"]; readonly position: Position }>
 }
 
-const judge = (write: Write, { stored, version }: Seen) =>
-  Verdict.one(write, version, () => stored.map((event) => event.id))
+const judge = (write: Write, { stored, version }: Seen, isRetry: boolean) =>
+  Verdict.one(write, version, () => stored.map((event) => event.id), isRetry)
 
-const look = (sql: SqliteClient, { events, expected, stream }: Write): Effect.Effect<Seen, SqlError> => {
-  const after = expected._tag === "Exact" ? expected.version : expected._tag === "NoStream" ? 0 : null
-  return Effect.map(sql.unsafe(lookText, [stream, after, events.length]).values, (rows) => ({
-    version: Number(rows[0]![0]),
-    stored:
-      rows[0]![1] === null ? [] : rows.map((row) => ({ id: row[1] as NewEvent["id"], position: toPosition(row[2]) }))
-  }))
+const look = (sql: SqliteClient, write: Write, isRetry: boolean): Effect.Effect<Seen, SqlError> => {
+  const { expected, stream } = write
+  const exact = expected._tag === "Exact" ? expected.version : expected._tag === "NoStream" ? 0 : null
+  const count = Verdict.lookedAt(write, isRetry)
+  return Effect.map(sql.unsafe(lookText, [stream, exact, count]).values, (rows) => {
+    const version = Number(rows[0]![0])
+    return {
+      version,
+      after: exact ?? Math.max(0, version - count),
+      stored:
+        rows[0]![1] === null ? [] : rows.map((row) => ({ id: row[1] as NewEvent["id"], position: toPosition(row[2]) }))
+    }
+  })
 }
 
 /**

@@ -44,9 +44,8 @@ const isRetryable = (error: SqlError): boolean => error.isRetryable || retryable
  * has the database's words, and a refused connection to several addresses has no words but in its parts.
  */
 const describe = (error: SqlError): Error => {
-  const { cause, message = error.reason._tag } = error.reason
-  const words = wordsOf(cause)
-  return new Error(words === "" || message.includes(words) ? message : `${message}: ${words}`, { cause: error })
+  const words = wordsOf(error.reason.cause)
+  return new Error(error.message.includes(words) ? error.message : `${error.message}: ${words}`, { cause: error })
 }
 
 const wordsOf = (cause: unknown): string =>
@@ -54,6 +53,6 @@ const wordsOf = (cause: unknown): string =>
     ? cause.errors.map(wordsOf).join("; ")
     : cause instanceof Error
       ? cause.message
-      : cause === undefined
-        ? ""
-        : String(cause)
+      : typeof cause === "string"
+        ? cause
+        : ""

@@ -30,6 +30,7 @@ const limits = {
   tagBytes: 256,
   tags: 64,
   eventBytes: 8 * 1024 * 1024,
+  appendBytes: 64 * 1024 * 1024,
   events: 10_000,
   // The times that all databases have, and whose text has four digits of a year: 0001-01-01 to 9999-12-31.
   earliest: -62_135_596_800_000,
@@ -71,6 +72,14 @@ export const writes = (
       return Result.fail(copies)
     }
     admitted.push({ stream: write.stream, expected: write.expected, events: copies })
+  }
+  if (copier.maxBytes > limits.appendBytes) {
+    const bytes = admitted.reduce((sum, write) => sum + write.events.reduce((sum, event) => sum + bytesOf(event), 0), 0)
+    if (bytes > limits.appendBytes) {
+      return refuse(
+        `its events take ${bytes} bytes of JSON, ${limits.appendBytes} at most; append them in several steps`
+      )
+    }
   }
   return isArrayNonEmpty(admitted) ? Result.succeed(admitted) : refuse("it writes to no stream")
 }
@@ -231,7 +240,7 @@ const copyEvent = (event: NewEvent, copier: Json.Copier): NewEvent | string => {
   if (!Number.isInteger(schemaVersion) || schemaVersion < 1 || schemaVersion > StreamVersion.max) {
     return `its schema version ${schemaVersion} is no integer from 1 to ${StreamVersion.max}`
   }
-  copier.start()
+  const before = copier.maxBytes
   const data = copier.copy(event.data)
   if (data === undefined) {
     return `its data is not plain JSON: ${copier.takeIssue()}`
@@ -243,8 +252,8 @@ const copyEvent = (event: NewEvent, copier: Json.Copier): NewEvent | string => {
   if (metadata === undefined) {
     return `its metadata is not plain JSON: ${copier.takeIssue()}`
   }
-  if (copier.maxBytes > limits.eventBytes) {
-    const bytes = jsonBytes(data) + jsonBytes(metadata)
+  if (copier.maxBytes - before > limits.eventBytes) {
+    const bytes = bytesOf({ data, metadata })
     if (bytes > limits.eventBytes) {
       return (
         `its data and metadata take ${bytes} bytes of JSON, ${limits.eventBytes} at most; store large content ` +
@@ -266,7 +275,8 @@ const noTags: ReadonlyArray<string> = Object.freeze([])
 
 const isObject = (value: unknown): boolean => typeof value === "object" && value !== null && !Array.isArray(value)
 
-const jsonBytes = (value: unknown): number => Json.utf8Length(JSON.stringify(value))
+const bytesOf = ({ data, metadata }: Pick<NewEvent, "data" | "metadata">): number =>
+  Json.utf8Length(JSON.stringify(data)) + Json.utf8Length(JSON.stringify(metadata))
 
 const streamIssue = (stream: string): string | undefined =>
   nameIssue("the stream name", stream, limits.streamBytes) ??

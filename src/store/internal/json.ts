@@ -35,18 +35,11 @@ export const utf8Length = (text: string): number => {
  * Copies and freezes JSON values, `-0` as `0`. One copier serves many values, which spares a hot path its allocations.
  */
 export class Copier {
-  /** An upper bound of the bytes that the values copied since `start` take as JSON text; small ones need no measuring. */
+  /** An upper bound of the bytes that all copied values take as JSON text; small ones need no measuring. */
   maxBytes = 0
   private issue: string | undefined = undefined
   /** Where the issue is; filled from the inside out. */
   private readonly path: Array<string | number> = []
-
-  /**
-   * Begins with another group of values.
-   */
-  start(): void {
-    this.maxBytes = 0
-  }
 
   /**
    * A private copy, or `undefined` when the value is not plain JSON: then `takeIssue` says why.

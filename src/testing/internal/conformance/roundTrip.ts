@@ -235,6 +235,7 @@ export const cases: ReadonlyArray<Kit.Case> = [
     const stream = Kit.newStream(category)
     const events = awkwardTexts.map((text) => Kit.newEvent({ type: text, tags: [`a${text}`, text, `${text}b`] }))
     const all = Kit.newEvent({ type: "All", tags: awkwardTexts })
+    const after = yield* store.head
     yield* store.append(Kit.write(stream, NoStream, ...events, all))
     const { events: loaded } = yield* store.load(stream)
     for (const [i, event] of [...events, all].entries()) {
@@ -243,7 +244,7 @@ export const cases: ReadonlyArray<Kit.Case> = [
     }
     for (const event of events) {
       const name = JSON.stringify(event.type)
-      const found = (criteria: Criteria.Criteria) => Effect.map(Kit.read(store, { category, criteria }), Kit.ids)
+      const found = (criteria: Criteria.Criteria) => Effect.map(Kit.read(store, { category, criteria, after }), Kit.ids)
       Kit.same(`the events of type ${name}`, yield* found(Criteria.types(event.type)), [event.id])
       Kit.same(`the events with tag ${name}`, yield* found(Criteria.tags(event.type)), [event.id, all.id])
       Kit.same(`the events with all tags of ${name}`, yield* found(Criteria.tags(event.type, `a${event.type}`)), [
