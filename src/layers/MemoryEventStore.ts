@@ -23,12 +23,13 @@ import * as Semaphore from "effect/Semaphore"
 import * as Criteria from "../store/Criteria.ts"
 import * as EventStore from "../store/EventStore.ts"
 import { transactionEnded } from "../store/internal/ended.ts"
+import * as Import from "../store/internal/import.ts"
 import * as Verdict from "../store/internal/verdict.ts"
 import type { NewEvent } from "../store/NewEvent.ts"
 import type { Position } from "../store/Position.ts"
 import type { RecordedEvent } from "../store/RecordedEvent.ts"
-import type { AppendError } from "../store/StoreError.ts"
-import type { StreamId } from "../store/StreamId.ts"
+import type { AppendError, ImportError } from "../store/StoreError.ts"
+import * as StreamId from "../store/StreamId.ts"
 import * as StreamVersion from "../store/StreamVersion.ts"
 
 /**
@@ -108,6 +109,22 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
     readStreamPage: (stream, range) => reading((visible) => streamPage(log, stream, range, visible)),
     readPage: (range) => reading((visible) => page(log, range, visible)),
     streamVersion: (stream) => reading((visible) => StreamVersion.make(log.version(stream, visible))),
+    versionAt: (stream, until) =>
+      reading((visible) => {
+        const version = log.version(stream, visible)
+        const later = log.stream(stream).findIndex((event) => event.recordedAt.epochMilliseconds > until)
+        return StreamVersion.make(later === -1 ? version : Math.min(later, version))
+      }),
+    listStreams: (range) => reading((visible) => log.list(range, visible)),
+    isInTransaction: Effect.withFiber((fiber) => Effect.succeed(fiber.getRef(Current) !== root)),
+    importBatch: (batch) =>
+      Effect.withFiber((fiber) => {
+        const turn = fiber.getRef(Current)
+        return inTurn(
+          turn,
+          Effect.suspend(() => importBatch(log, turn, batch))
+        )
+      }),
     head: reading((visible) => BigInt(visible) as Position),
     withTransaction
   })
@@ -152,10 +169,13 @@ class Log {
   /** The event at position `n` has the index `n - 1`. */
   readonly events: Array<RecordedEvent> = []
   /** The event with version `n` has the index `n - 1`. A stream without events is not in it. */
-  private readonly streams = new Map<StreamId, Array<RecordedEvent>>()
+  private readonly streams = new Map<StreamId.StreamId, Array<RecordedEvent>>()
+  /** The names of the streams, sorted when a listing needs them; none until there is a listing. */
+  private names: Array<StreamId.StreamId> | undefined = undefined
+  private isSorted = false
   private now: DateTime.Utc = utc(0)
 
-  stream(stream: StreamId): ReadonlyArray<RecordedEvent> {
+  stream(stream: StreamId.StreamId): ReadonlyArray<RecordedEvent> {
     return this.streams.get(stream) ?? noEvents
   }
 
@@ -175,7 +195,7 @@ class Log {
   /**
    * The version of a stream for a reader that sees the first `visible` events of the log.
    */
-  version(stream: StreamId, visible: number): number {
+  version(stream: StreamId.StreamId, visible: number): number {
     const events = this.stream(stream)
     if (visible === this.events.length || events.length === 0) {
       return events.length
@@ -197,18 +217,59 @@ class Log {
   /**
    * Adds events to a stream and answers what became of them.
    */
-  write(stream: StreamId, events: ReadonlyArray<NewEvent>, clock: Clock.Clock): EventStore.Written {
+  write(stream: StreamId.StreamId, events: ReadonlyArray<NewEvent>, clock: Clock.Clock): EventStore.Written {
     return this.record(stream, this.streams.get(stream) ?? this.open(stream), events, clock)
   }
 
-  private open(stream: StreamId): Array<RecordedEvent> {
+  private open(stream: StreamId.StreamId): Array<RecordedEvent> {
     const recorded: Array<RecordedEvent> = []
     this.streams.set(stream, recorded)
+    this.names?.push(stream)
+    this.isSorted = false
     return recorded
   }
 
+  /**
+   * Lists streams for a reader that sees the first `visible` events of the log.
+   */
+  list({ after, before, limit }: EventStore.NameRange, visible: number): ReadonlyArray<EventStore.ListedStream> {
+    this.names ??= Array.from(this.streams.keys())
+    if (!this.isSorted) {
+      this.names.sort(StreamId.Order)
+      this.isSorted = true
+    }
+    const names = this.names
+    const listed: Array<EventStore.ListedStream> = []
+    for (let i = firstAfter(names, after as StreamId.StreamId); i < names.length && listed.length < limit; i++) {
+      const stream = names[i]!
+      if (before !== undefined && StreamId.Order(stream, before as StreamId.StreamId) >= 0) {
+        break
+      }
+      const version = this.version(stream, visible)
+      if (version > 0) {
+        listed.push({ stream, version: StreamVersion.make(version) })
+      }
+    }
+    return listed
+  }
+
+  /**
+   * Adds an event that goes on where its stream ends, as it was recorded elsewhere.
+   */
+  import({ recordedAt, stream, ...event }: EventStore.ImportedEvent): void {
+    const recorded = this.streams.get(stream) ?? this.open(stream)
+    const imported: RecordedEvent = Object.freeze({
+      ...event,
+      stream,
+      position: BigInt(this.events.length + 1) as Position,
+      recordedAt: utc(recordedAt.epochMilliseconds)
+    })
+    this.events.push(imported)
+    recorded.push(imported)
+  }
+
   private record(
-    stream: StreamId,
+    stream: StreamId.StreamId,
     recorded: Array<RecordedEvent>,
     events: ReadonlyArray<NewEvent>,
     clock: Clock.Clock
@@ -250,6 +311,7 @@ class Log {
       events.pop()
       if (events.length === 0) {
         this.streams.delete(stream)
+        this.names = undefined
       }
     }
   }
@@ -336,6 +398,23 @@ const append = (
     : Effect.succeed(writes.map((write, i) => execute(log, write, verdicts.success[i]!, clock)))
 }
 
+const importBatch = (log: Log, turn: Turn, batch: EventStore.ImportBatch): Effect.Effect<number, ImportError> => {
+  if (!turn.isOpen) {
+    return transactionEnded
+  }
+  const planned = Import.plan(batch, {
+    version: (stream) => log.stream(stream).length,
+    idAt: (stream, version) => log.stream(stream)[version - 1]!.id
+  })
+  if (Result.isFailure(planned)) {
+    return Effect.fail(planned.failure)
+  }
+  for (const event of planned.success) {
+    log.import(event)
+  }
+  return Effect.succeed(planned.success.length)
+}
+
 const execute = (
   log: Log,
   { events, stream }: EventStore.Write,
@@ -364,7 +443,7 @@ const execute = (
 
 const streamPage = (
   log: Log,
-  stream: StreamId,
+  stream: StreamId.StreamId,
   { after, direction, limit, upTo }: EventStore.StreamRange,
   visible: number
 ): EventStore.StreamPage => {
@@ -380,7 +459,7 @@ const streamPage = (
 }
 
 const page = (log: Log, range: EventStore.Range, visible: number): EventStore.Page => {
-  const { category, criteria, direction, limit } = range
+  const { category, criteria, direction, limit, until } = range
   const isForward = direction === "forward"
   // Indices of the events in the range: from `start` up to, not including, `end`.
   const start = toIndex(range.after, visible)
@@ -389,7 +468,7 @@ const page = (log: Log, range: EventStore.Range, visible: number): EventStore.Pa
     return { events: [], scanned: isForward ? range.after : range.upTo, isEnd: true }
   }
   const count = end - start
-  if (category === undefined && criteria._tag === "All") {
+  if (category === undefined && until === undefined && criteria._tag === "All") {
     const length = Math.min(count, limit)
     return {
       events: isForward ? log.events.slice(start, start + length) : log.events.slice(end - length, end).reverse(),
@@ -404,11 +483,30 @@ const page = (log: Log, range: EventStore.Range, visible: number): EventStore.Pa
   while (scanned < most && events.length < limit) {
     const event = log.events[isForward ? start + scanned : end - 1 - scanned]!
     scanned++
-    if (event.stream.startsWith(prefix) && Criteria.matches(criteria, event)) {
+    if (
+      event.stream.startsWith(prefix) &&
+      (until === undefined || event.recordedAt.epochMilliseconds <= until) &&
+      Criteria.matches(criteria, event)
+    ) {
       events.push(event)
     }
   }
   return { events, scanned: positionAt(isForward ? start + scanned - 1 : end - scanned), isEnd: scanned === count }
+}
+
+// The index of the first name after a name, among sorted ones.
+const firstAfter = (names: ReadonlyArray<StreamId.StreamId>, after: StreamId.StreamId): number => {
+  let low = 0
+  let high = names.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (StreamId.Order(names[middle]!, after) > 0) {
+      high = middle
+    } else {
+      low = middle + 1
+    }
+  }
+  return low
 }
 
 const toIndex = (position: Position, visible: number): number =>

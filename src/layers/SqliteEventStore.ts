@@ -19,6 +19,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import * as EventStore from "../store/EventStore.ts"
 import type { StoreUnavailable } from "../store/StoreError.ts"
 import * as Append from "./internal/sqliteAppend.ts"
+import * as Import from "./internal/sqliteImport.ts"
 import { isCommitLost } from "./internal/sqliteFailure.ts"
 import * as Read from "./internal/sqliteRead.ts"
 import * as Schema from "./internal/sqliteSchema.ts"
@@ -88,6 +89,10 @@ export const make = Effect.fnUntraced(function* (
     readStreamPage: (stream, range) => reading("readStream", (sql) => Read.readStreamPage(sql, stream, range)),
     readPage: (range) => reading("read", (sql) => Read.readPage(sql, range)),
     streamVersion: (stream) => reading("streamVersion", (sql) => Read.streamVersion(sql, stream)),
+    versionAt: (stream, until) => reading("readStream", (sql) => Read.versionAt(sql, stream, until)),
+    listStreams: (range) => reading("streams", (sql) => Read.listStreams(sql, range)),
+    importBatch: Import.make(writer),
+    isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(writer, fiber))),
     head: reading("head", Read.head),
     withTransaction: Transaction.make(writer, isCommitLost)
   })

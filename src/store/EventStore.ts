@@ -8,6 +8,7 @@
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Context from "effect/Context"
+import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -16,10 +17,11 @@ import * as Stream from "effect/Stream"
 import type * as Criteria from "./Criteria.ts"
 import type { ExpectedVersion } from "./ExpectedVersion.ts"
 import * as Admission from "./internal/admission.ts"
+import * as Import from "./internal/import.ts"
 import type { NewEvent } from "./NewEvent.ts"
 import type { Position } from "./Position.ts"
 import type { RecordedEvent } from "./RecordedEvent.ts"
-import type { AppendError, ReadError, TransactionError } from "./StoreError.ts"
+import type { AppendError, ImportError, ReadError, TransactionError } from "./StoreError.ts"
 import type { StreamId } from "./StreamId.ts"
 import type { StreamVersion } from "./StreamVersion.ts"
 
@@ -64,6 +66,9 @@ export interface Written {
 /**
  * - `after`: only events with a higher version; 0 by default.
  * - `upTo`: only events with this version or a lower one.
+ * - `until`: only events before the first one of the stream that was recorded after this time. Clocks jump, so this is a
+ *   beginning of the stream and no filter by time: what is read is the stream as it was at some moment. It is looked up
+ *   once, when the read begins.
  * - `direction`: oldest first by default.
  * - `limit`: at most so many events.
  *
@@ -73,6 +78,7 @@ export interface Written {
 export interface StreamReadOptions {
   readonly after?: number | undefined
   readonly upTo?: number | undefined
+  readonly until?: DateTime.Utc | undefined
   readonly direction?: "forward" | "backward" | undefined
   readonly limit?: number | undefined
 }
@@ -82,6 +88,10 @@ export interface StreamReadOptions {
  * - `category`: only events of streams of this category.
  * - `after`: only events after this position; the origin by default.
  * - `upTo`: only events at this position or before it.
+ * - `until`: only events that were recorded at this time or before it. A filter, unlike `until` of a stream: writers have
+ *   clocks that differ, and imported events keep their times, so the global order has no one place that divides before
+ *   from after. Where clocks jumped, the events of a stream may have a gap; for the state of one stream at a time read that
+ *   stream. No index knows times: such a read looks at every event of the range, so name `after` and `upTo` if you can.
  * - `direction`: oldest first by default.
  * - `limit`: at most so many events.
  *
@@ -93,8 +103,80 @@ export interface ReadOptions {
   readonly category?: string | undefined
   readonly after?: Position | undefined
   readonly upTo?: Position | undefined
+  readonly until?: DateTime.Utc | undefined
   readonly direction?: "forward" | "backward" | undefined
   readonly limit?: number | undefined
+}
+
+/**
+ * - `after`: only events with a higher version; 0 by default.
+ * - `until`: the stream as it was before the first event that was recorded after this time, its version included. Takes a
+ *   round trip more.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LoadOptions {
+  readonly after?: number | undefined
+  readonly until?: DateTime.Utc | undefined
+}
+
+/**
+ * - `category`: only streams of exactly this category.
+ * - `after`: only streams whose name comes after this one, which need not exist: where the listing before ended.
+ * - `limit`: at most so many streams.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StreamsOptions {
+  readonly category?: string | undefined
+  readonly after?: StreamId | undefined
+  readonly limit?: number | undefined
+}
+
+/**
+ * A stream of a listing, and how many events it has.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ListedStream {
+  readonly stream: StreamId
+  readonly version: StreamVersion
+}
+
+/**
+ * An event of another store or of a backup: all but its position, which each store gives itself. A `RecordedEvent` is one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ImportedEvent extends NewEvent {
+  readonly stream: StreamId
+  readonly version: StreamVersion
+  readonly recordedAt: DateTime.Utc
+}
+
+/**
+ * What an import has done so far: events that it wrote, and events that were there already.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ImportCounts {
+  readonly imported: number
+  readonly skipped: number
+}
+
+/**
+ * - `onProgress`: runs after each batch, about 1,000 events, with the counts so far: those events are stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ImportOptions<E = never, R = never> {
+  readonly onProgress?: ((counts: ImportCounts) => Effect.Effect<unknown, E, R>) | undefined
 }
 
 /**
@@ -130,7 +212,8 @@ export interface Page {
  *
  * **Gotchas**
  *
- * Nothing else than `append`, `appendAll` and `withTransaction` writes, and nothing ever changes or removes an event.
+ * Nothing else than `append`, `appendAll`, `import` and `withTransaction` writes, and nothing ever changes or removes an
+ * event.
  *
  * @category services
  * @since 0.1.0
@@ -156,12 +239,9 @@ export class EventStore extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<Written>, AppendError>
 
     /**
-     * Loads a stream for folding, whole or after a version, in one round trip.
+     * Loads a stream for folding, whole or after a version, in one round trip; or as it was at a time.
      */
-    readonly load: (
-      stream: StreamId,
-      options?: { readonly after?: number | undefined }
-    ) => Effect.Effect<LoadedStream, ReadError>
+    readonly load: (stream: StreamId, options?: LoadOptions) => Effect.Effect<LoadedStream, ReadError>
 
     /**
      * Reads a stream in version order, page by page as the consumer takes it.
@@ -182,6 +262,26 @@ export class EventStore extends Context.Service<
      * The number of events in a stream; 0 when there is none.
      */
     readonly streamVersion: (stream: StreamId) => Effect.Effect<StreamVersion, ReadError>
+
+    /**
+     * Lists the streams by name, in the order of `StreamId.Order`, page by page as the consumer takes it. Each page has the
+     * streams of its moment.
+     */
+    readonly streams: (options?: StreamsOptions) => Stream.Stream<ListedStream, ReadError>
+
+    /**
+     * Brings in events of another store or of a backup, in the order given: with their ids, versions, times, tags and
+     * metadata, at new positions.
+     *
+     * In each stream the versions must go on where the stream ends. An event that is there already, with the same id at
+     * the same version, is skipped, so an import that was interrupted can be run again. Events are written in batches, each
+     * all or nothing; an event that has no place is `ImportRefused`, and takes its own batch with it. To import all or
+     * nothing, run it in `withTransaction`.
+     */
+    readonly import: <E, R, E2 = never, R2 = never>(
+      events: Stream.Stream<ImportedEvent, E, R>,
+      options?: ImportOptions<E2, R2>
+    ) => Effect.Effect<ImportCounts, ImportError | E | E2, R | R2>
 
     /**
      * The position of the last event that every reader may see: whatever is appended from now on stands after it.
@@ -242,6 +342,72 @@ export const read = (options?: ReadOptions): Stream.Stream<RecordedEvent, ReadEr
   Stream.unwrap(Effect.map(EventStore, (store) => store.read(options)))
 
 /**
+ * Lists the streams of the current store by name.
+ *
+ * **Example** (All boxes, and how many events each has)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* EventStore.EventStore
+ *   for (const stream of [StreamId.make("box", "b"), StreamId.make("boxer", "x"), StreamId.make("box", "a")]) {
+ *     yield* store.append({
+ *       stream,
+ *       expected: ExpectedVersion.NoStream,
+ *       events: [yield* NewEvent.make({ type: "Packed", data: null })]
+ *     })
+ *   }
+ *   return yield* Stream.runCollect(EventStore.streams({ category: "box" }))
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => [{ stream: "box-a", version: 1 }, { stream: "box-b", version: 1 }]
+ * ```
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const streams = (options?: StreamsOptions): Stream.Stream<ListedStream, ReadError, EventStore> =>
+  Stream.unwrap(Effect.map(EventStore, (store) => store.streams(options)))
+
+const import_ = <E, R, E2 = never, R2 = never>(
+  events: Stream.Stream<ImportedEvent, E, R>,
+  options?: ImportOptions<E2, R2>
+): Effect.Effect<ImportCounts, ImportError | E | E2, EventStore | R | R2> =>
+  Effect.flatMap(EventStore, (store) => store.import(events, options))
+
+export {
+  /**
+   * Brings events of another store or of a backup into the current store.
+   *
+   * **Example** (From one store into another)
+   *
+   * ```ts
+   * import { Effect, Stream } from "effect"
+   * import { EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+   * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+   *
+   * const program = Effect.gen(function*() {
+   *   const old = yield* MemoryEventStore.make
+   *   const event = yield* NewEvent.make({ type: "NoteTaken", data: "buy milk" })
+   *   yield* old.append({ stream: StreamId.make("note", "1"), expected: ExpectedVersion.NoStream, events: [event] })
+   *   const first = yield* EventStore.import(old.read())
+   *   const again = yield* EventStore.import(old.read())
+   *   return [first, again]
+   * })
+   *
+   * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => [{ imported: 1, skipped: 0 }, { imported: 0, skipped: 1 }]
+   * ```
+   *
+   * @category importing
+   * @since 0.1.0
+   */
+  import_ as import
+}
+
+/**
  * A page of a stream read; `isEnd` says that nothing more would follow.
  *
  * @category models
@@ -266,7 +432,8 @@ export interface StreamRange {
 }
 
 /**
- * A checked range of the global order: `after` is exclusive, `upTo` inclusive, `limit` at least 1.
+ * A checked range of the global order: `after` is exclusive, `upTo` inclusive, `until` in milliseconds since 1970 and
+ * inclusive, `limit` at least 1.
  *
  * @category models
  * @since 0.1.0
@@ -276,7 +443,21 @@ export interface Range {
   readonly category: string | undefined
   readonly after: Position
   readonly upTo: Position
+  readonly until: number | undefined
   readonly direction: "forward" | "backward"
+  readonly limit: number
+}
+
+/**
+ * A checked range of stream names, in the byte order of UTF-8: `after` and `before` are exclusive and need not be names of
+ * streams, `limit` is at least 1.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface NameRange {
+  readonly after: string
+  readonly before: string | undefined
   readonly limit: number
 }
 
@@ -301,8 +482,27 @@ export interface Primitives {
   readonly readStreamPage: (stream: StreamId, range: StreamRange) => Effect.Effect<StreamPage, ReadError>
   readonly readPage: (range: Range) => Effect.Effect<Page, ReadError>
   readonly streamVersion: (stream: StreamId) => Effect.Effect<StreamVersion, ReadError>
+  /** The version of a stream before its first event that was recorded after a time, in milliseconds since 1970. */
+  readonly versionAt: (stream: StreamId, until: number) => Effect.Effect<StreamVersion, ReadError>
+  /** The first streams of a range, in the byte order of their names; fewer than the limit when there are no more. */
+  readonly listStreams: (range: NameRange) => Effect.Effect<ReadonlyArray<ListedStream>, ReadError>
+  /** Writes a batch of an import, all or nothing, and answers how many of its events were not there already. */
+  readonly importBatch: (batch: ImportBatch) => Effect.Effect<number, ImportError>
+  /** Whether the current fiber is in a transaction. */
+  readonly isInTransaction: Effect.Effect<boolean>
   readonly head: Effect.Effect<Position, ReadError>
   readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TransactionError, R>
+}
+
+/**
+ * Events of an import, and how many of the import came before them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ImportBatch {
+  readonly events: NonEmptyReadonlyArray<ImportedEvent>
+  readonly start: number
 }
 
 /**
@@ -346,11 +546,25 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
       }),
     load: (stream, options) => {
       const range = Admission.streamRange("load", stream, options)
-      return Result.isFailure(range) ? Effect.fail(range.failure) : primitives.load(stream, range.success.after)
+      if (Result.isFailure(range)) {
+        return Effect.fail(range.failure)
+      }
+      return options?.until === undefined
+        ? primitives.load(stream, range.success.after)
+        : loadUntil(primitives, stream, range.success, Admission.millis(options.until))
     },
     readStream: (stream, options) => {
       const range = Admission.streamRange("readStream", stream, options)
-      return Result.isFailure(range) ? Stream.fail(range.failure) : streamPages(primitives, stream, range.success)
+      if (Result.isFailure(range)) {
+        return Stream.fail(range.failure)
+      }
+      return options?.until === undefined
+        ? streamPages(primitives, stream, range.success)
+        : Stream.unwrap(
+            Effect.map(primitives.versionAt(stream, Admission.millis(options.until)), (version) =>
+              streamPages(primitives, stream, { ...range.success, upTo: Math.min(range.success.upTo, version) })
+            )
+          )
     },
     read: (options) => {
       const range = Admission.range(options)
@@ -361,6 +575,11 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
       const range = Admission.streamRange("streamVersion", stream)
       return Result.isFailure(range) ? Effect.fail(range.failure) : primitives.streamVersion(stream)
     },
+    streams: (options) => {
+      const range = Admission.nameRange(options)
+      return Result.isFailure(range) ? Stream.fail(range.failure) : namePages(primitives, range.success)
+    },
+    import: Import.make(primitives),
     head: primitives.head,
     withTransaction: primitives.withTransaction
   })
@@ -399,6 +618,27 @@ const streamPages = (primitives: Primitives, stream: StreamId, range: StreamRang
       return [page.events, Option.some(next)] as const
     })
   )
+
+const loadUntil = (primitives: Primitives, stream: StreamId, range: StreamRange, until: number) =>
+  Effect.flatMap(primitives.versionAt(stream, until), (version) =>
+    Effect.map(Stream.runCollect(streamPages(primitives, stream, { ...range, upTo: version })), (events) => ({
+      events,
+      version
+    }))
+  )
+
+const namePages = (primitives: Primitives, range: NameRange) =>
+  Stream.paginate(range, (rest) => {
+    const size = Math.min(rest.limit, pageSize)
+    return Effect.map(primitives.listStreams({ ...rest, limit: size }), (streams) => {
+      const limit = rest.limit - streams.length
+      const isEnd = streams.length < size || limit === 0
+      return [
+        streams,
+        isEnd ? Option.none() : Option.some({ ...rest, after: streams[streams.length - 1]!.stream, limit })
+      ] as const
+    })
+  })
 
 const pages = (primitives: Primitives, range: Range) =>
   Stream.paginate(range, (rest) =>

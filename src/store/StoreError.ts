@@ -120,6 +120,41 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("effect-d
 }
 
 /**
+ * An event of an import that has no place in the store.
+ *
+ * - `Invalid`: no store can hold it.
+ * - `Gap`: the event before it in its stream is not there.
+ * - `Conflict`: another event has its place, one with another id.
+ *
+ * `index` counts the events of the import from 0.
+ *
+ * **Gotchas**
+ *
+ * Nothing of its batch was written, but the batches before it were.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ImportRefused extends Schema.TaggedError<ImportRefused>("effect-decider/store/ImportRefused")(
+  "ImportRefused",
+  {
+    index: Schema.Natural,
+    stream: Schema.String,
+    version: Schema.Number,
+    reason: Schema.Literals(["Invalid", "Gap", "Conflict"]),
+    issue: Schema.String
+  }
+) {
+  override get message(): string {
+    return (
+      `Event ${this.index} of the import, version ${this.version} of ${JSON.stringify(abbreviate(this.stream))}, was ` +
+      `refused: ${this.issue}. Batches before it are stored; correct the events and import them all again, what is ` +
+      "there already is skipped."
+    )
+  }
+}
+
+/**
  * The stream was closed for good: its history stays, nothing can be appended.
  *
  * @category errors
@@ -217,6 +252,14 @@ export type AppendError =
   | CommitUnknown
 
 /**
+ * Every way an import can fail by itself, besides the failures of the stream of events it takes.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ImportError = ImportRefused | StoreUnavailable | CommitUnknown
+
+/**
  * Every way a read can fail.
  *
  * @category errors
@@ -238,7 +281,7 @@ export type TransactionError = StoreUnavailable | CommitUnknown
  * @category errors
  * @since 0.1.0
  */
-export type StoreError = AppendError | ReadError | TransactionError | EventDecodeError
+export type StoreError = AppendError | ImportError | ReadError | TransactionError | EventDecodeError
 
 /**
  * Schema for {@link StoreError}.
@@ -252,6 +295,7 @@ export const StoreError = Schema.Union([
   IdempotencyViolation,
   InvalidEvent,
   InvalidRequest,
+  ImportRefused,
   StreamTombstoned,
   EventDecodeError,
   StoreUnavailable,

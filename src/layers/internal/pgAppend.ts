@@ -8,6 +8,7 @@ import * as Result from "effect/Result"
 import type { Write, Written } from "../../store/EventStore.ts"
 import type { ExpectedVersion } from "../../store/ExpectedVersion.ts"
 import * as Verdict from "../../store/internal/verdict.ts"
+import type { NewEvent } from "../../store/NewEvent.ts"
 import { IdempotencyViolation, VersionConflict } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
@@ -49,21 +50,26 @@ interface Fields {
 export const encode = (write: Write, isRetry: boolean): Encoded => {
   const { expected, stream } = write
   let bytes = stream.length
-  const events = write.events.map(({ data, id, metadata, schemaVersion, tags, type }): Fields => {
-    const fields = {
-      id,
-      type,
-      schemaVersion,
-      tags: tags.length === 0 ? null : arrayText(tags),
-      data: JSON.stringify(data),
-      metadata: JSON.stringify(metadata)
-    }
-    bytes += overhead + type.length + (fields.tags?.length ?? 0) + fields.data.length + fields.metadata.length
+  const events = write.events.map((event) => {
+    const fields = toFields(event)
+    bytes += overhead + fields.type.length + (fields.tags?.length ?? 0) + fields.data.length + fields.metadata.length
     return fields
   })
   const number = expectedNumber(expected)
   return { write, stream, expected: isRetry && number < 0 ? number + wide : number, isRetry, events, bytes }
 }
+
+/**
+ * An event as it is sent.
+ */
+export const toFields = ({ data, id, metadata, schemaVersion, tags, type }: NewEvent): Fields => ({
+  id,
+  type,
+  schemaVersion,
+  tags: tags.length === 0 ? null : arrayText(tags),
+  data: JSON.stringify(data),
+  metadata: JSON.stringify(metadata)
+})
 
 // Of an event, for its id and the lengths.
 const overhead = 50
@@ -153,7 +159,10 @@ const heads = (writes: ReadonlyArray<Encoded>): ReadonlyArray<PgTypes.Parameter>
   )
 ]
 
-const columns = (events: ReadonlyArray<Fields>): ReadonlyArray<PgTypes.Parameter> => [
+/**
+ * Events as one array for each column.
+ */
+export const columns = (events: ReadonlyArray<Fields>): ReadonlyArray<PgTypes.Parameter> => [
   array(
     events.map((event) => event.id),
     PgTypes.OID.uuid
@@ -177,7 +186,10 @@ const columns = (events: ReadonlyArray<Fields>): ReadonlyArray<PgTypes.Parameter
   )
 ]
 
-const array = (values: ReadonlyArray<unknown> | null, elementOid: number): PgTypes.Parameter =>
+/**
+ * A list as an array of the database.
+ */
+export const array = (values: ReadonlyArray<unknown> | null, elementOid: number): PgTypes.Parameter =>
   Result.getOrThrow(PgTypes.array(values, elementOid))
 
 // Typed like arrays with values: a statement is prepared anew for other types.

@@ -14,7 +14,7 @@ export const migrations = (schema: string): ReadonlyArray<Migration> => {
   return [{ id: 1, name: "events", statements: [...tables(s), ...globalOrder(s), ...appending(s)] }]
 }
 
-const sequence = (s: string): string => `${literal(`${s}.position_seq`)}::regclass`
+export const sequence = (s: string): string => `${literal(`${s}.position_seq`)}::regclass`
 
 const tables = (s: string): ReadonlyArray<string> => [
   `create table ${s}.migrations (
@@ -46,7 +46,7 @@ const tables = (s: string): ReadonlyArray<string> => [
 // The low-water lock: a shared advisory lock on the last position drawn before this append draws its own, held until the
 // transaction ends. Whatever the append draws is higher. Its class is the sequence's own oid, so two stores in a database
 // never see each other's locks; the key is the position's low 32 bits.
-const lowWaterLock = (s: string): string =>
+export const lowWaterLock = (s: string): string =>
   `pg_advisory_xact_lock_shared(${sequence(s)}::oid::integer,
         coalesce(pg_sequence_last_value(${sequence(s)}), 0)::bit(32)::integer)`
 

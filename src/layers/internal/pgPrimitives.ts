@@ -1,13 +1,14 @@
 /**
  * What the PostgreSQL store sends for each call.
  */
+import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
-import type { Page, Primitives, Range } from "../../store/EventStore.ts"
+import type { NameRange, Page, Primitives, Range } from "../../store/EventStore.ts"
 import type { StoreUnavailable } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
@@ -15,6 +16,7 @@ import * as CriteriaSql from "./criteriaSql.ts"
 import * as FilteredPage from "./filteredPage.ts"
 import * as GroupCommit from "./groupCommit.ts"
 import * as Append from "./pgAppend.ts"
+import * as Import from "./pgImport.ts"
 import { identifier } from "./pgNames.ts"
 import * as Rows from "./pgRows.ts"
 import * as Failure from "./storeFailure.ts"
@@ -54,6 +56,7 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const dialect: CriteriaSql.Dialect = {
+    until: (millis) => sql`e.recorded_at <= ${PgTypes.timestamptz(millis)}`,
     category: (category) => sql`split_part(e.stream, '-', 1) = ${category}`,
     types: (types) => sql`e.type = any(${types})`,
     tags: (tags) => sql`e.tags @> ${tags}`
@@ -182,6 +185,26 @@ export const make = Effect.fnUntraced(function* (
       Effect.map(rows("streamVersion", sql.unsafe(text.streamVersion, [stream])), ([row]) =>
         StreamVersion.make(row![0] as number)
       ),
+    versionAt: (stream, until) =>
+      Effect.map(rows("readStream", sql.unsafe(text.versionAt, [stream, PgTypes.timestamptz(until)])), ([row]) =>
+        StreamVersion.make(row![0] as number)
+      ),
+    listStreams: ({ after, before, limit }: NameRange) =>
+      Effect.map(
+        rows(
+          "streams",
+          before === undefined
+            ? sql.unsafe(text.streams, [after, limit])
+            : sql.unsafe(text.streamsBefore, [after, limit, before])
+        ),
+        (found) =>
+          found.map(([name, version]) => ({
+            stream: JSON.parse(name as string) as StreamId,
+            version: StreamVersion.make(version as number)
+          }))
+      ),
+    importBatch: Import.make(sql, schema, isLost),
+    isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(sql, fiber))),
     head: Effect.map(rows("head", sql.unsafe(text.head)), ([row]) => Rows.toPosition(row![0])),
     withTransaction: Transaction.make(sql, isLost)
   }
@@ -218,6 +241,19 @@ export const statements = (schema: string) => {
     `select ${columns} from ${table} e where e.stream = $1 and e.version > $2 and e.version <= $3 ` +
     `order by e.version ${order} limit $4`
   const streamVersion = `select coalesce(max(e.version), 0) from ${table} e where e.stream = $1`
+  // From one name to the next by the index on streams and versions, over however many events are in between. So a listing
+  // needs no index of its own, which every append would have to pay for. As JSON, because the client reads some names
+  // wrong: see `pgRows.ts`.
+  const streams = (end: string) => {
+    const next = (after: string) =>
+      `(select e.stream from ${table} e where e.stream > ${after}${end} order by e.stream limit 1)`
+    return (
+      `with recursive listed (name, n) as (select ${next("$1")}, 1 union all ` +
+      `select ${next("l.name")}, l.n + 1 from listed l where l.name is not null and l.n < $2::integer) ` +
+      `select to_json(l.name)::text, (select max(e.version) from ${table} e where e.stream = l.name) ` +
+      "from listed l where l.name is not null order by l.n"
+    )
+  }
   return {
     table,
     append: call("append", 15),
@@ -232,6 +268,11 @@ export const statements = (schema: string) => {
     streamForward: streamPage("asc"),
     streamBackward: streamPage("desc"),
     streamVersion,
+    versionAt:
+      `select coalesce((select e.version - 1 from ${table} e where e.stream = $1 and e.recorded_at > $2 ` +
+      `order by e.version limit 1), (${streamVersion}))`,
+    streams: streams(""),
+    streamsBefore: streams(" and e.stream < $3"),
     names:
       `select e.position, json_build_array(e.stream, e.type, e.tags)::text from ${table} e ` +
       "where e.position = any($1)",

@@ -2,14 +2,25 @@
  * What no store accepts, refused in one place before any store sees it.
  */
 import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import * as DateTime from "effect/DateTime"
 import * as Result from "effect/Result"
 import * as Criteria from "../Criteria.ts"
 import * as EventId from "../EventId.ts"
-import type { AppendOptions, Range, ReadOptions, StreamRange, StreamReadOptions, Write } from "../EventStore.ts"
+import type {
+  AppendOptions,
+  ImportedEvent,
+  NameRange,
+  Range,
+  ReadOptions,
+  StreamRange,
+  StreamReadOptions,
+  StreamsOptions,
+  Write
+} from "../EventStore.ts"
 import type { ExpectedVersion } from "../ExpectedVersion.ts"
 import type { NewEvent } from "../NewEvent.ts"
 import * as Position from "../Position.ts"
-import { InvalidEvent, InvalidRequest } from "../StoreError.ts"
+import { ImportRefused, InvalidEvent, InvalidRequest } from "../StoreError.ts"
 import * as StreamId from "../StreamId.ts"
 import * as StreamVersion from "../StreamVersion.ts"
 import * as Json from "./json.ts"
@@ -21,7 +32,10 @@ const limits = {
   tags: 64,
   eventBytes: 8 * 1024 * 1024,
   appendBytes: 64 * 1024 * 1024,
-  events: 10_000
+  events: 10_000,
+  // The times that all databases have, and whose text has four digits of a year: 0001-01-01 to 9999-12-31.
+  earliest: -62_135_596_800_000,
+  latest: 253_402_300_799_999
 } as const
 
 /**
@@ -82,7 +96,12 @@ export const streamRange = (
   const after = options.after ?? 0
   const upTo = options.upTo ?? StreamVersion.max
   const limit = options.limit ?? Number.MAX_SAFE_INTEGER
-  const issue = streamIssue(stream) ?? versionIssue("after", after) ?? versionIssue("upTo", upTo) ?? limitIssue(limit)
+  const issue =
+    streamIssue(stream) ??
+    versionIssue("after", after) ??
+    versionIssue("upTo", upTo) ??
+    timeIssue(options.until) ??
+    limitIssue(limit)
   return issue === undefined
     ? Result.succeed({ after, upTo, limit, direction: options.direction ?? "forward" })
     : Result.fail(new InvalidRequest({ operation, issue }))
@@ -99,6 +118,7 @@ export const range = (options: ReadOptions = {}): Result.Result<Range, InvalidRe
   const issue =
     positionIssue("after", after) ??
     positionIssue("upTo", upTo) ??
+    timeIssue(options.until) ??
     limitIssue(limit) ??
     directionIssue(options.direction) ??
     categoryIssue(options.category) ??
@@ -109,6 +129,7 @@ export const range = (options: ReadOptions = {}): Result.Result<Range, InvalidRe
         category: options.category,
         after,
         upTo,
+        until: options.until === undefined ? undefined : millis(options.until),
         limit,
         direction: options.direction ?? "forward"
       })
@@ -130,6 +151,77 @@ export const expectedIssue = (expected: ExpectedVersion): string | undefined => 
       return "it does not say which version it expects; use ExpectedVersion.Any, NoStream, StreamExists or Exact"
   }
 }
+
+/**
+ * A checked range of stream names.
+ *
+ * All names of a category lie between the category with a dash and the category with the next character, a point: bytes
+ * are compared, and an id is never empty.
+ */
+export const nameRange = (options: StreamsOptions = {}): Result.Result<NameRange, InvalidRequest> => {
+  const { after, category } = options
+  const limit = options.limit ?? Number.MAX_SAFE_INTEGER
+  const issue = (after === undefined ? undefined : streamIssue(after)) ?? limitIssue(limit) ?? categoryIssue(category)
+  if (issue !== undefined) {
+    return Result.fail(new InvalidRequest({ operation: "streams", issue }))
+  }
+  const first = (category === undefined ? "" : `${category}-`) as StreamId.StreamId
+  return Result.succeed({
+    after: after !== undefined && StreamId.Order(after, first) > 0 ? after : first,
+    before: category === undefined ? undefined : `${category}.`,
+    limit
+  })
+}
+
+/**
+ * A time as all stores can compare it with those of events: in whole milliseconds, and no further away than they can be.
+ */
+export const millis = (time: DateTime.DateTime): number =>
+  Math.min(Math.max(Math.floor(time.epochMilliseconds), limits.earliest - 1), limits.latest)
+
+/**
+ * Checks the events of an import as they come, and makes private copies of them.
+ */
+export class ImportAdmission {
+  /** How many events came. */
+  count = 0
+  private readonly copier = new Json.Copier()
+
+  /**
+   * The copy of an event, and an upper bound of the bytes its JSON takes.
+   */
+  admit(
+    event: ImportedEvent
+  ): Result.Result<{ readonly event: ImportedEvent; readonly maxBytes: number }, ImportRefused> {
+    const { recordedAt, stream, version } = event
+    const before = this.copier.maxBytes
+    const copy =
+      streamIssue(stream) ??
+      importedVersionIssue(version) ??
+      recordedAtIssue(recordedAt) ??
+      copyEvent(event, this.copier)
+    const index = this.count++
+    return typeof copy === "string"
+      ? Result.fail(
+          new ImportRefused({ index, stream: String(stream), version: Number(version), reason: "Invalid", issue: copy })
+        )
+      : Result.succeed({
+          event: { ...copy, stream, version, recordedAt: DateTime.makeUnsafe(recordedAt.epochMilliseconds) },
+          maxBytes: this.copier.maxBytes - before
+        })
+  }
+}
+
+const importedVersionIssue = (version: number): string | undefined =>
+  version === 0 ? "its version is 0; the first event of a stream has version 1" : versionIssue("its version", version)
+
+const recordedAtIssue = (time: unknown): string | undefined =>
+  DateTime.isDateTime(time) &&
+  Number.isInteger(time.epochMilliseconds) &&
+  time.epochMilliseconds >= limits.earliest &&
+  time.epochMilliseconds <= limits.latest
+    ? undefined
+    : `its recordedAt ${String(time)} is no time of the years 1 to 9999, to the millisecond`
 
 const copyEvents = (write: Write, copier: Json.Copier): ReadonlyArray<NewEvent> | InvalidEvent => {
   const { events, stream } = write
@@ -228,6 +320,11 @@ const directionIssue = (direction: string | undefined): string | undefined =>
 
 const limitIssue = (limit: number): string | undefined =>
   Number.isSafeInteger(limit) && limit >= 1 ? undefined : `the limit ${limit} is no integer from 1`
+
+const timeIssue = (until: unknown): string | undefined =>
+  until === undefined || (DateTime.isDateTime(until) && Number.isFinite(until.epochMilliseconds))
+    ? undefined
+    : "until is no DateTime"
 
 /**
  * What is wrong with the name of a category, if anything.
