@@ -18,7 +18,7 @@ import { newEvents, open, type Store, write } from "./fixtures/pg.ts"
 const kills = 3
 const writers = 12
 
-/** How many calls met a dead server, and of how many nobody knew whether they had taken effect. */
+/** How many calls met a dead server. Appends that were under way find out by themselves. */
 const met = { dead: 0 }
 
 /** The server was away. The same call, with the same ids, is tried until it is back. */

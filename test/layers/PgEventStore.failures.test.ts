@@ -29,7 +29,12 @@ const isUnavailable = (error: unknown, isRetryable: boolean, words: RegExp): voi
 
 /** A client whose connections hear nothing any more while `deaf`: what the server answers is lost with the connection. */
 const deafClient = (config: PgClient.PgPoolConfig) => {
-  const ears = { deaf: false }
+  const sockets: Array<Net.Socket> = []
+  const ears = {
+    deaf: false,
+    /** Closes the connections, which a server that works or waits does not notice. */
+    cut: Effect.sync(() => sockets.splice(0).forEach((socket) => socket.destroy()))
+  }
   const stream = () => {
     const url = new URL(Redacted.value(config.url!))
     const folder = url.searchParams.get("host")
@@ -37,6 +42,7 @@ const deafClient = (config: PgClient.PgPoolConfig) => {
     const socket = folder?.startsWith("/")
       ? Net.connect({ path: `${folder}/.s.PGSQL.${port}` })
       : Net.connect({ host: folder ?? url.hostname, port })
+    sockets.push(socket)
     const emit = socket.emit
     socket.emit = function (this: Net.Socket, event: string, ...args: Array<any>) {
       if (ears.deaf && event === "data") {
@@ -66,6 +72,42 @@ describe("PgEventStore, failures", () => {
         yield* holder.rollback
         const { version, repeated } = yield* Fiber.join(fiber)
         assert.deepStrictEqual([version, repeated], [2, false])
+      }
+    })
+  )
+
+  it.live("a session that goes on waiting without its client: what it appends is not there twice", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { sql, store: other } = yield* open(config)
+      const { config: deaf, ears } = deafClient(config)
+      const { store } = yield* open({ ...deaf, maxConnections: 3 })
+      for (let round = 0; round < 20; round++) {
+        const stream = newStream()
+        const holder = yield* heldOpen(other, other.append(write(stream, NoStream, newEvent())))
+        const lost = write(stream, Any, ...newEvents(2))
+        const writes = round % 2 === 0 ? [lost] : [lost, write(newStream(), Any, newEvent())]
+        const fiber = yield* Effect.forkChild(store.appendAll(writes))
+        yield* waiting(sql, 1)
+        yield* ears.cut
+        yield* waiting(sql, 2)
+        const others = yield* Effect.forkChild(
+          Effect.forEach([1, 2, 3], () => other.append(write(stream, Any, newEvent())), { concurrency: "unbounded" })
+        )
+        yield* waiting(sql, 3)
+        yield* holder.commit
+        const [written] = yield* Fiber.join(fiber)
+        yield* Fiber.join(others)
+        yield* other.append(write(stream, Any, newEvent()))
+        while ((yield* sql`select from pg_stat_activity where wait_event_type = 'Lock'`).length > 0) {
+          yield* Effect.sleep(5)
+        }
+        const { events, version } = yield* other.load(stream)
+        assert.strictEqual(version, 7)
+        assert.deepStrictEqual(
+          events.slice(written!.version - 2, written!.version).map((event) => event.id),
+          lost.events.map((event) => event.id)
+        )
       }
     })
   )

@@ -56,7 +56,11 @@ const setUp = Effect.fnUntraced(function* (options: Partial<GroupCommit.Options<
     alone: (member) => Effect.map(flush([member]), ([verdict]) => Result.getOrThrow(verdict!)),
     ...options
   })
-  const settled = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
+  const settled = Effect.promise(async () => {
+    for (let turn = 0; turn < 3; turn++) {
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  })
   return {
     flights,
     settled,
@@ -136,6 +140,30 @@ describe("group commit", () => {
       yield* land(1)
       yield* Fiber.joinAll([a2!, d!])
       assert.lengthOf(flights, 2)
+    })
+  )
+
+  it.effect("who is interrupted while going alone stops, and the next on the stream goes", () =>
+    Effect.gen(function* () {
+      const { land, names, settled, submit } = yield* setUp({ lanes: 2 })
+      const [a, b] = yield* submit("a1", "b1")
+      yield* land(0, [undefined, made(member("b1"))])
+      const [c, a2] = yield* submit("c1", "a2")
+      assert.deepStrictEqual(names(), ["a1 b1", "a1", "c1"])
+      yield* Fiber.interrupt(c!)
+      yield* Fiber.interrupt(a!)
+      yield* settled
+      assert.deepStrictEqual(names(), ["a1 b1", "a1", "c1", "a2"])
+      yield* land(3)
+      yield* Fiber.joinAll([b!, a2!])
+      // No lane was lost or won.
+      const rest = yield* submit("d1")
+      rest.push(...(yield* submit("e1")), ...(yield* submit("f1")))
+      assert.deepStrictEqual(names().slice(4), ["d1", "e1"])
+      yield* land(4)
+      yield* land(5)
+      yield* land(6)
+      yield* Fiber.joinAll(rest)
     })
   )
 

@@ -9,6 +9,7 @@ import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import type * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
@@ -49,8 +50,9 @@ export interface Options<M> {
 /**
  * A function that appends a member together with whatever else waits.
  *
- * A caller that is interrupted while its member waits takes it back; once the member is under way it is carried through,
- * and nobody else in the batch notices. Callers that wait are the back-pressure: each has one member here.
+ * A caller that is interrupted while its member waits takes it back. Once the member is under way in a batch it is carried
+ * through, and nobody else notices; one that goes alone is interrupted with its caller, for it may wait for long. Callers
+ * that wait are the back-pressure: each has one member here.
  *
  * When the scope is closed, what waits fails, and so does what comes later.
  */
@@ -159,7 +161,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
     if (lane !== undefined) {
       lone.add(lane)
     }
-    run(
+    one.alone = run(
       Effect.suspend(() => options.alone(one.member)),
       (exit) => {
         settle(one, exit)
@@ -192,7 +194,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
     )
   }
 
-  const run = <A>(effect: Effect.Effect<A, AppendError>, end: (exit: Exit.Exit<A, AppendError>) => void): void => {
+  const run = <A>(effect: Effect.Effect<A, AppendError>, end: (exit: Exit.Exit<A, AppendError>) => void) => {
     const fiber = fork(
       Effect.matchCause(effect, {
         onFailure: (cause) => {
@@ -205,12 +207,15 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
         }
       })
     )
-    // Only the end of the scope interrupts it, also before it starts. What it has sent may or may not take effect.
+    // Interrupted, perhaps before it began, by the end of the scope, or by a caller who does not hear the answer any more.
+    // What was sent may or may not take effect.
     fiber.addObserver((exit) => {
       if (Exit.isFailure(exit)) {
         end(Exit.fail(new CommitUnknown({ operation, cause: closed() })))
+        soon()
       }
     })
+    return fiber
   }
 
   yield* Scope.addFinalizer(
@@ -235,6 +240,8 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
         const i = waiting.indexOf(one)
         if (i >= 0) {
           waiting.splice(i, 1)
+        } else {
+          one.alone?.interruptUnsafe()
         }
       })
     })
@@ -242,6 +249,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
 
 interface Waiting<M> {
   readonly member: M
+  alone?: Fiber.Fiber<void>
   readonly resume: (outcome: Effect.Effect<Written, AppendError>) => void
 }
 

@@ -234,11 +234,14 @@ export const answer = Effect.fnUntraced(function* <E>(
     const { events, stream } = write
     if (status === Status.violation) {
       const { expected, isRetry } = encoded[i]!
-      const count = Verdict.lookedAt(write, isRetry)
+      const count = Verdict.lookedAt(write, true)
       const after = expected >= 0 ? expected : Math.max(0, version - count)
-      // Recorded events never change, so these are the ids that were compared.
-      const stored = new Set(yield* idsAfter(stream, after, count))
-      const ids = events.flatMap(({ id }) => (stored.has(id) ? [id] : []))
+      // Recorded events never change, so these are the ids that were compared: those at the end of the stream, or, if it is
+      // none of them, those further back, which a write that lost a race has been compared with too.
+      const stored = yield* idsAfter(stream, after, count)
+      const among = (some: ReadonlyArray<string>) => events.flatMap(({ id }) => (some.includes(id) ? [id] : []))
+      const near = isRetry ? [] : among(stored.slice(-events.length))
+      const ids = near.length > 0 ? near : among(stored)
       verdicts.set(write, Result.fail(new IdempotencyViolation({ stream, ids })))
     } else {
       verdicts.set(write, verdict(write, status, version))
