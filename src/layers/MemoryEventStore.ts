@@ -20,6 +20,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
 import * as Criteria from "../store/Criteria.ts"
 import * as EventStore from "../store/EventStore.ts"
 import * as Verdict from "../store/internal/verdict.ts"
@@ -29,6 +30,7 @@ import type { RecordedEvent } from "../store/RecordedEvent.ts"
 import type { AppendError } from "../store/StoreError.ts"
 import type { StreamId } from "../store/StreamId.ts"
 import * as StreamVersion from "../store/StreamVersion.ts"
+import * as Listeners from "./internal/listeners.ts"
 
 /**
  * How many events a page of a filtered read looks at, at most. A page that stops there says so: its `isEnd` is false.
@@ -56,6 +58,26 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
     defaultValue: () => root
   })
 
+  const listeners = new Listeners.Listeners()
+  // After each commit: what no open transaction can take back is what is visible to all.
+  const committed = () => {
+    if (!listeners.isEmpty) {
+      listeners.publish(headOf(root.visible(log)), 1)
+    }
+  }
+
+  const appended = (
+    turn: Turn,
+    writes: NonEmptyReadonlyArray<EventStore.Write>,
+    fiber: Fiber.Fiber<unknown, unknown>
+  ) => {
+    const answer = append(log, turn, writes, fiber)
+    if (turn === root) {
+      committed()
+    }
+    return answer
+  }
+
   const reading = <A>(read: (visible: number) => A): Effect.Effect<A> =>
     Effect.withFiber((fiber) => {
       const turn = fiber.getRef(Current)
@@ -78,6 +100,9 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
               return Exit.isSuccess(exit) ? ended : Effect.void
             }
             inner.end(log, Exit.isSuccess(exit))
+            if (outer === root) {
+              committed()
+            }
             return Effect.void
           })
         })
@@ -88,13 +113,12 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
     appendAll: (writes) =>
       Effect.withFiber((fiber) => {
         const turn = fiber.getRef(Current)
-        if (turn.busy === 0) {
-          return append(log, turn, writes, fiber)
-        }
-        return inTurn(
-          turn,
-          Effect.suspend(() => append(log, turn, writes, fiber))
-        )
+        return turn.busy === 0
+          ? appended(turn, writes, fiber)
+          : inTurn(
+              turn,
+              Effect.suspend(() => appended(turn, writes, fiber))
+            )
       }),
     load: (stream, after) =>
       reading((visible) => {
@@ -107,7 +131,16 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
     readStreamPage: (stream, range) => reading((visible) => streamPage(log, stream, range, visible)),
     readPage: (range) => reading((visible) => page(log, range, visible)),
     streamVersion: (stream) => reading((visible) => StreamVersion.make(log.version(stream, visible))),
-    head: reading((visible) => BigInt(visible) as Position),
+    head: reading(headOf),
+    changes: Stream.unwrap(
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.sync(() => listeners.join(0, headOf(root.visible(log)))),
+          (listener) => Effect.sync(() => listeners.leave(listener))
+        ),
+        Listeners.stream
+      )
+    ),
     withTransaction
   })
 })
@@ -421,6 +454,9 @@ const page = (log: Log, range: EventStore.Range, visible: number): EventStore.Pa
 
 const toIndex = (position: Position, visible: number): number =>
   position >= BigInt(visible) ? visible : Number(position)
+
+// The position of the last of so many events.
+const headOf = (visible: number): Position => BigInt(visible) as Position
 
 const positionAt = (index: number): Position => BigInt(index + 1) as Position
 
