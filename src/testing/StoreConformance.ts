@@ -12,6 +12,7 @@
 import type * as Effect from "effect/Effect"
 import type { EventStore } from "../store/EventStore.ts"
 import * as BadInput from "./internal/conformance/badInput.ts"
+import * as Changes from "./internal/conformance/changes.ts"
 import * as GlobalReads from "./internal/conformance/globalReads.ts"
 import * as Idempotence from "./internal/conformance/idempotence.ts"
 import * as Isolation from "./internal/conformance/isolation.ts"
@@ -44,7 +45,7 @@ export type ConformanceFailure = Kit.ConformanceFailure
 
 /**
  * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `transactions`,
- * `reading a stream`, `reading all`, `pages`, `head`, `round trip`, `bad input`, `isolation`.
+ * `reading a stream`, `reading all`, `pages`, `head`, `changes`, `round trip`, `bad input`, `isolation`.
  *
  * **Example** (Without a test runner)
  *
@@ -73,6 +74,7 @@ export const cases: ReadonlyArray<Case> = [
   ...Transactions.cases,
   ...StreamReads.cases,
   ...GlobalReads.cases,
+  ...Changes.cases,
   ...RoundTrip.cases,
   ...BadInput.cases,
   ...Isolation.cases
