@@ -71,11 +71,16 @@ export const make = Effect.fnUntraced(function* (source: Source): Effect.fn.Retu
   const fork = Effect.runForkWith(yield* Effect.context())
   let current: Asking | undefined
 
-  const join = Effect.sync(() => {
+  let isOpen = true
+
+  const join = Effect.suspend(() => {
+    if (!isOpen) {
+      return Effect.interrupt
+    }
     current ??= start(source, listeners, fork)
     const listener = listeners.join(current.looks)
     current.wake()
-    return listener
+    return Effect.succeed(listener)
   })
   const leave = (listener: Listeners.Listener) =>
     Effect.suspend(() => {
@@ -87,7 +92,11 @@ export const make = Effect.fnUntraced(function* (source: Source): Effect.fn.Retu
     current = undefined
     return fiber === undefined ? Effect.void : Fiber.interrupt(fiber)
   })
-  yield* Effect.addFinalizer(() => stop)
+  yield* Effect.addFinalizer(() => {
+    isOpen = false
+    listeners.end(Effect.interrupt, Infinity)
+    return stop
+  })
 
   return {
     changes: Stream.unwrap(Effect.map(Effect.acquireRelease(join, leave), Listeners.stream)),
@@ -168,7 +177,7 @@ const start = (
         pause = Duration.millis(Math.min(20 * 2 ** failures++, longest.failing) * (0.5 + (yield* Random.next) / 2))
         isIdle = false
       } else {
-        listeners.fail(found.failure, number)
+        listeners.end(Effect.fail(found.failure), number)
       }
       while (true) {
         if (yield* isWokenIn(pause)) {

@@ -17,7 +17,8 @@ export interface Listener {
   readonly since: number
   head: Position
   told: Position
-  failure: ReadError | undefined
+  /** What its stream ends with. */
+  end: Effect.Effect<never, ReadError> | undefined
   wake: (() => void) | undefined
 }
 
@@ -35,7 +36,7 @@ export class Listeners {
    * Adds one who is told as soon as there is a head, also when that is the origin.
    */
   join(since: number, head: Position = unknown): Listener {
-    const listener: Listener = { since, head, told: unknown, failure: undefined, wake: undefined }
+    const listener: Listener = { since, head, told: unknown, end: undefined, wake: undefined }
     this.all.add(listener)
     return listener
   }
@@ -59,10 +60,10 @@ export class Listeners {
   /**
    * Ends the streams of those who wait for the look with this number.
    */
-  fail(failure: ReadError, look: number): void {
+  end(how: Effect.Effect<never, ReadError>, look: number): void {
     for (const listener of this.all) {
       if (listener.since < look) {
-        listener.failure = failure
+        listener.end = how
         wake(listener)
       }
     }
@@ -90,7 +91,7 @@ export const stream = (listener: Listener): Stream.Stream<Position, ReadError> =
 
 const unknown = -1n as Position
 
-const hasNews = (listener: Listener): boolean => listener.head > listener.told || listener.failure !== undefined
+const hasNews = (listener: Listener): boolean => listener.head > listener.told || listener.end !== undefined
 
 const wake = (listener: Listener): void => {
   if (listener.wake !== undefined && hasNews(listener)) {
@@ -100,8 +101,8 @@ const wake = (listener: Listener): void => {
 
 const next = (listener: Listener): Effect.Effect<Position, ReadError> =>
   Effect.suspend(() => {
-    if (listener.failure !== undefined) {
-      return Effect.fail(listener.failure)
+    if (listener.end !== undefined) {
+      return listener.end
     }
     if (listener.head > listener.told) {
       listener.told = listener.head
