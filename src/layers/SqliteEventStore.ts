@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -94,9 +95,11 @@ export const make = Effect.fnUntraced(function* (
       (head) => ({ head, isSettled: true })
     ),
     hasMoved: hasMoved(reader),
+    spacing: Duration.millis(1),
     // A database that belongs to one connection is written by nobody else.
     pollInterval: reader === writer ? undefined : Duration.fromInputUnsafe(options.pollInterval ?? "25 millis")
-  })
+    // A database is not in the time of a test clock.
+  }).pipe(Effect.provideService(Clock.Clock, Clock.Clock.defaultValue()))
 
   const appendAll = Append.make(writer)
   const announcing = Announcing.make(writer, feed.wake)

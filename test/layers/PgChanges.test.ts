@@ -41,7 +41,9 @@ const listen = Effect.fnUntraced(function* (store: Store) {
 /** The sessions that LISTEN. */
 const listeners = (sql: PgClient.PgClient) =>
   Effect.map(
-    sql<{ pid: number }>`select pid from pg_stat_activity where datname = current_database() and query like 'LISTEN %'`,
+    sql<{ pid: number }>`
+      select pid from pg_stat_activity
+      where datname = current_database() and application_name = 'effect-decider changes'`,
     (rows) => rows.map((row) => row.pid)
   )
 

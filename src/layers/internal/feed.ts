@@ -21,12 +21,15 @@ import * as Listeners from "./listeners.ts"
  * How a store is asked.
  *
  * - `look`: the head, and whether there are events beyond it.
+ * - `spacing`: the pause after a look; who is woken in it looks at its end. None by default. Bounds what looking takes from
+ *   those who append without pause, and delays nothing where there was a pause anyway.
  * - `pollInterval`: how long to wait for a wake-up, `undefined` for ever.
  * - `hasMoved`: asked first when there was none; whether it is worth a look. Always by default.
  * - `listen`: runs while there are listeners; calls `wake` when somebody else has appended.
  */
 export interface Source {
   readonly look: Effect.Effect<Look, ReadError>
+  readonly spacing?: Duration.Duration | undefined
   readonly pollInterval: Duration.Duration | undefined
   readonly hasMoved?: Effect.Effect<boolean> | undefined
   readonly listen?: ((wake: () => void) => Effect.Effect<void>) | undefined
@@ -178,6 +181,9 @@ const start = (
         isIdle = false
       } else {
         listeners.end(Effect.fail(found.failure), number)
+      }
+      if (source.spacing !== undefined) {
+        yield* Effect.sleep(source.spacing)
       }
       while (true) {
         if (yield* isWokenIn(pause)) {

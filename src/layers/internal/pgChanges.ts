@@ -4,7 +4,8 @@
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
-import type * as Duration from "effect/Duration"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
@@ -31,6 +32,11 @@ const reconnect = Schedule.min([Schedule.exponential("50 millis"), Schedule.spac
 )
 
 /**
+ * The pause after a look, and after a notification: at most so often are those who append without pause slowed down.
+ */
+const spacing = Duration.millis(1)
+
+/**
  * How long the end of the store waits for the last notification to be sent, so that a program that appends and exits is
  * heard.
  */
@@ -48,11 +54,29 @@ export const make = Effect.fnUntraced(function* (
   // The own process is woken directly, so it skips what it has sent itself.
   const sender = uuidV7Unsafe()
 
+  // Looks go there while it is up: they do not wait for a connection of the pool, which may all be busy with appends.
+  let session: PgConnection.PgConnection | undefined
+
   const listen = (wake: () => void) =>
     Effect.gen(function* () {
       // Outside of the pool: it is held for as long as anybody listens. The keep-alive finds a peer that is silently gone.
-      const connection = yield* PgConnection.make({ keepAlive: "10 seconds", ...sql.config })
-      const notifications = yield* connection.listen(channel)
+      const { applicationName = "effect-decider" } = sql.config
+      const connection = yield* PgConnection.make({
+        keepAlive: "10 seconds",
+        ...sql.config,
+        applicationName: `${applicationName} changes`
+      })
+      const pinned = yield* connection.pin
+      const notifications = yield* pinned.listen(channel)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          session = pinned
+        }),
+        () =>
+          Effect.sync(() => {
+            session = undefined
+          })
+      )
       // For what was announced while there was no connection.
       wake()
       yield* Queue.takeAll(notifications).pipe(
@@ -69,16 +93,19 @@ export const make = Effect.fnUntraced(function* (
       yield* Effect.sleep(yield* Random.nextBetween(0, 20))
     }).pipe(Effect.scoped, Effect.retry(reconnect), Effect.ignore, Effect.forever)
 
-  const look = Effect.map(
-    Effect.mapError(sql.unsafe(lookText(identifier(schema))).values, (error) => Failure.unavailable("changes", error)),
-    ([row]): Feed.Look => {
+  const text = lookText(identifier(schema))
+  const look = Effect.suspend(() => session?.queryValues(text) ?? sql.unsafe(text).values).pipe(
+    Effect.mapError((error) => Failure.unavailable("changes", error)),
+    Effect.map(([row]): Feed.Look => {
       const [head, last] = row!.map(Rows.toPosition)
       return { head: head!, isSettled: head === last }
-    }
+    })
   )
 
-  const feed = yield* Feed.make({ look, listen, pollInterval })
-  const notify = yield* coalesced(sql.notify(channel, sender))
+  // A database is not in the time of a test clock.
+  const realTime = Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
+  const feed = yield* realTime(Feed.make({ look, listen, spacing, pollInterval }))
+  const notify = yield* realTime(coalesced(sql.notify(channel, sender)))
   return {
     ...feed,
     announce: () => {
@@ -89,7 +116,7 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
- * Runs an effect in the background each time it is called, but not twice at once: calls while it runs lead to one more run.
+ * Runs an effect in the background each time it is called, but not twice at once: calls while it runs, or within a moment, lead to one more run.
  * Failures are nobody's concern, for listeners look now and then without being told.
  */
 const coalesced = Effect.fnUntraced(function* <E>(
@@ -104,6 +131,7 @@ const coalesced = Effect.fnUntraced(function* <E>(
     while (isAsked) {
       isAsked = false
       yield* Effect.ignore(effect)
+      yield* Effect.sleep(spacing)
     }
     running = undefined
   }).pipe(Effect.withTracerEnabled(false))
