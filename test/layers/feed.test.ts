@@ -186,6 +186,21 @@ describe("feed", () => {
     })
   )
 
+  it.effect("tells a defect to who listens, and begins anew", () =>
+    Effect.gen(function* () {
+      let isBroken = true
+      const look = Effect.suspend(() =>
+        isBroken ? Effect.die("broken") : Effect.succeed({ head: at(1), isSettled: true })
+      )
+      const { feed, state } = yield* fake({ look })
+      const ear = yield* listen(feed)
+      assert.deepStrictEqual(yield* Fiber.await(ear.fiber), Exit.die("broken"))
+      isBroken = false
+      assert.strictEqual(yield* (yield* listen(feed)).next, at(1))
+      assert.deepStrictEqual([state.listening, state.started], [1, 1])
+    })
+  )
+
   it.effect("ends with its scope, and so do those who listen", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()

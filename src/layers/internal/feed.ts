@@ -5,6 +5,7 @@
  * when events stand beyond the head: they wait for an open transaction, and nobody wakes when that one is rolled back. It
  * asks now and then in any case, so that a wake-up that got lost costs time and nothing else.
  */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -73,14 +74,19 @@ export const make = Effect.fnUntraced(function* (source: Source): Effect.fn.Retu
   // Not the context of who listens first: that one may be in a transaction.
   const fork = Effect.runForkWith(yield* Effect.context())
   let current: Asking | undefined
-
   let isOpen = true
+
+  // A defect, of a client for example. Who listens learns of it, and who listens next begins anew.
+  const died = (cause: Cause.Cause<never>) => {
+    current = undefined
+    listeners.end(Effect.failCause(cause), Infinity)
+  }
 
   const join = Effect.suspend(() => {
     if (!isOpen) {
       return Effect.interrupt
     }
-    current ??= start(source, listeners, fork)
+    current ??= start(source, listeners, fork, died)
     const listener = listeners.join(current.looks)
     current.wake()
     return Effect.succeed(listener)
@@ -133,7 +139,8 @@ interface Asking {
 const start = (
   source: Source,
   listeners: Listeners.Listeners,
-  fork: <A>(effect: Effect.Effect<A>) => Fiber.Fiber<A>
+  fork: <A>(effect: Effect.Effect<A>) => Fiber.Fiber<A>,
+  died: (cause: Cause.Cause<never>) => void
 ): Asking => {
   let isAsked = false
   let resumed: (() => void) | undefined
@@ -198,12 +205,15 @@ const start = (
   })
 
   const all = source.listen === undefined ? look : Effect.raceFirst(look, source.listen(wake))
+  const reported = Effect.catchCause(all, (cause) =>
+    Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.sync(() => died(cause))
+  )
   const self: Asking = {
     looks: 0,
     head: undefined,
     wake,
     // Not traced: it would be a span for every poll.
-    fiber: fork(Effect.andThen(Effect.yieldNow, Effect.withTracerEnabled(all, false)))
+    fiber: fork(Effect.andThen(Effect.yieldNow, Effect.withTracerEnabled(reported, false)))
   }
   return self
 }
