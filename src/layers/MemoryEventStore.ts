@@ -20,6 +20,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
 import * as Criteria from "../store/Criteria.ts"
 import * as EventStore from "../store/EventStore.ts"
 import { transactionEnded } from "../store/internal/ended.ts"
@@ -31,6 +32,7 @@ import type { RecordedEvent } from "../store/RecordedEvent.ts"
 import type { AppendError, ImportError } from "../store/StoreError.ts"
 import * as StreamId from "../store/StreamId.ts"
 import * as StreamVersion from "../store/StreamVersion.ts"
+import * as Listeners from "./internal/listeners.ts"
 
 /**
  * How many events a page of a filtered read looks at, at most. A page that stops there says so: its `isEnd` is false.
@@ -58,6 +60,26 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
     defaultValue: () => root
   })
 
+  const listeners = new Listeners.Listeners()
+  // After each commit: what no open transaction can take back is what is visible to all.
+  const committed = () => {
+    if (!listeners.isEmpty) {
+      listeners.publish(headOf(root.visible(log)), 1)
+    }
+  }
+
+  const appended = (
+    turn: Turn,
+    writes: NonEmptyReadonlyArray<EventStore.Write>,
+    fiber: Fiber.Fiber<unknown, unknown>
+  ) => {
+    const answer = append(log, turn, writes, fiber)
+    if (turn === root) {
+      committed()
+    }
+    return answer
+  }
+
   const reading = <A>(read: (visible: number) => A): Effect.Effect<A> =>
     Effect.withFiber((fiber) => {
       const turn = fiber.getRef(Current)
@@ -80,6 +102,9 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
               return Exit.isSuccess(exit) ? transactionEnded : Effect.void
             }
             inner.end(log, Exit.isSuccess(exit))
+            if (outer === root) {
+              committed()
+            }
             return Effect.void
           })
         })
@@ -90,13 +115,12 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
     appendAll: (writes) =>
       Effect.withFiber((fiber) => {
         const turn = fiber.getRef(Current)
-        if (turn.busy === 0) {
-          return append(log, turn, writes, fiber)
-        }
-        return inTurn(
-          turn,
-          Effect.suspend(() => append(log, turn, writes, fiber))
-        )
+        return turn.busy === 0
+          ? appended(turn, writes, fiber)
+          : inTurn(
+              turn,
+              Effect.suspend(() => appended(turn, writes, fiber))
+            )
       }),
     load: (stream, after) =>
       reading((visible) => {
@@ -122,10 +146,21 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
         const turn = fiber.getRef(Current)
         return inTurn(
           turn,
-          Effect.suspend(() => importBatch(log, turn, batch))
+          Effect.suspend(() => importBatch(log, turn, batch)).pipe(
+            Effect.tap(() => (turn === root ? Effect.sync(committed) : Effect.void))
+          )
         )
       }),
-    head: reading((visible) => BigInt(visible) as Position),
+    head: reading(headOf),
+    changes: Stream.unwrap(
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.sync(() => listeners.join(0, headOf(root.visible(log)))),
+          (listener) => Effect.sync(() => listeners.leave(listener))
+        ),
+        Listeners.stream
+      )
+    ),
     withTransaction
   })
 })
@@ -511,6 +546,9 @@ const firstAfter = (names: ReadonlyArray<StreamId.StreamId>, after: StreamId.Str
 
 const toIndex = (position: Position, visible: number): number =>
   position >= BigInt(visible) ? visible : Number(position)
+
+// The position of the last of so many events.
+const headOf = (visible: number): Position => BigInt(visible) as Position
 
 const positionAt = (index: number): Position => BigInt(index + 1) as Position
 

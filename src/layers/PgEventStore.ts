@@ -12,6 +12,7 @@
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
@@ -20,6 +21,7 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import * as EventStore from "../store/EventStore.ts"
 import type { StoreUnavailable } from "../store/StoreError.ts"
 import type { Mode } from "./internal/migration.ts"
+import * as Changes from "./internal/pgChanges.ts"
 import * as Migrate from "./internal/pgMigrate.ts"
 import * as Primitives from "./internal/pgPrimitives.ts"
 import * as Failure from "./internal/storeFailure.ts"
@@ -29,6 +31,8 @@ import * as Failure from "./internal/storeFailure.ts"
  *   are independent of each other.
  * - `migrate`: whether they are created and brought up to date when the store is opened (`auto`, the default, safe when
  *   many processes start at once), only checked (`check`, for users who may not create tables), or neither (`off`).
+ * - `pollInterval`: how often to look at the head while somebody listens to `changes`, besides at the notifications of
+ *   PostgreSQL; 1 second by default. It matters where those get lost, as behind a pooler that cannot LISTEN.
  *
  * @category models
  * @since 0.1.0
@@ -36,6 +40,7 @@ import * as Failure from "./internal/storeFailure.ts"
 export interface Options {
   readonly schema?: string | undefined
   readonly migrate?: Mode | undefined
+  readonly pollInterval?: Duration.Input | undefined
 }
 
 /**
@@ -44,7 +49,9 @@ export interface Options {
  * **Gotchas**
  *
  * Fails with `StoreUnavailable` when the tables cannot be set up, or are of a newer release than this program; its message
- * says what to do. Appends that wait when the scope is closed fail, and so do later ones. Leave the client's `multiplex` off: statements that share a connection commit one after the other.
+ * says what to do. Appends that wait when the scope is closed fail, and so do later ones. While somebody listens to
+ * `changes` there is one more connection than those of the client's pool. Leave the client's `multiplex` off: statements
+ * that share a connection commit one after the other.
  *
  * A user who may not create the tables needs `usage` on the schema, `select`, `insert` and `delete` on its tables and
  * `usage` and `select` on its sequence. Nothing is deleted that was ever to be seen: only what holds a stream whose version
@@ -59,7 +66,9 @@ export const make = Effect.fnUntraced(function* (
   const sql = yield* PgClient.PgClient
   const schema = options?.schema ?? "effect_decider"
   yield* Migrate.run(sql, schema, options?.migrate ?? "auto")
-  return EventStore.make(yield* Primitives.make(sql, schema))
+  const pollInterval = Duration.fromInputUnsafe(options?.pollInterval ?? "1 second")
+  const changes = yield* Changes.make(sql, schema, pollInterval)
+  return EventStore.make({ ...(yield* Primitives.make(sql, schema, changes)), changes: changes.changes })
 })
 
 /**

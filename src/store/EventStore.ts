@@ -18,6 +18,7 @@ import type * as Criteria from "./Criteria.ts"
 import type { ExpectedVersion } from "./ExpectedVersion.ts"
 import * as Admission from "./internal/admission.ts"
 import * as Import from "./internal/import.ts"
+import * as Pages from "./internal/pages.ts"
 import type { NewEvent } from "./NewEvent.ts"
 import type { Position } from "./Position.ts"
 import type { RecordedEvent } from "./RecordedEvent.ts"
@@ -289,6 +290,18 @@ export class EventStore extends Context.Service<
     readonly head: Effect.Effect<Position, ReadError>
 
     /**
+     * The head now, and again whenever it has moved, for as long as one listens.
+     *
+     * Who reads on from its checkpoint after each of them misses nothing that was committed, also not what came while it
+     * was reading. Who is slow is told the newest head only. A head may come twice, when a read may now see more than
+     * the last one did.
+     *
+     * Waiting costs nothing but one listener per process, however many listen; see the store's options. While the store
+     * does not answer there is nothing to tell, and it goes on when it does; it fails only where trying again is in vain.
+     */
+    readonly changes: Stream.Stream<Position, ReadError>
+
+    /**
      * Runs an effect in a transaction: what it appends is written when it succeeds, and not at all when it does not.
      *
      * On SQL stores it is the SQL client's transaction, so other tables can be written along. A failed append, for example
@@ -340,6 +353,46 @@ export const readStream = (
  */
 export const read = (options?: ReadOptions): Stream.Stream<RecordedEvent, ReadError, EventStore> =>
   Stream.unwrap(Effect.map(EventStore, (store) => store.read(options)))
+
+/**
+ * The head of the current store now, and again whenever it has moved.
+ *
+ * **Example** (Reading on whenever there is more)
+ *
+ * ```ts
+ * import { Effect, Ref, Stream } from "effect"
+ * import { EventStore, ExpectedVersion, NewEvent, Position, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* EventStore.EventStore
+ *   const ring = Effect.fn(function*(expected: ExpectedVersion.ExpectedVersion) {
+ *     const rung = yield* NewEvent.make({ type: "BellRung", data: null })
+ *     yield* store.append({ stream: StreamId.make("bell", "1"), expected, events: [rung] })
+ *   })
+ *   const checkpoint = yield* Ref.make(Position.origin)
+ *   yield* ring(ExpectedVersion.NoStream)
+ *   return yield* EventStore.changes.pipe(
+ *     Stream.take(2),
+ *     Stream.mapEffect(Effect.fn(function*(head) {
+ *       const { events, scanned } = yield* store.readPage({ after: yield* Ref.get(checkpoint) })
+ *       yield* Ref.set(checkpoint, scanned)
+ *       yield* ring(ExpectedVersion.StreamExists)
+ *       return { head, read: events.length }
+ *     })),
+ *     Stream.runCollect
+ *   )
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => [{ head: 1n, read: 1 }, { head: 2n, read: 1 }]
+ * ```
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const changes: Stream.Stream<Position, ReadError, EventStore> = /*#__PURE__*/ Stream.unwrap(
+  /*#__PURE__*/ Effect.map(EventStore, (store) => store.changes)
+)
 
 /**
  * Lists the streams of the current store by name.
@@ -465,6 +518,8 @@ export interface NameRange {
  * What the maker of a store writes. Everything it is given has been checked, and the events are private copies whose data,
  * metadata and tags are frozen.
  *
+ * `read` is for stores that can do better than to ask for page after page with `readPage`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -481,6 +536,7 @@ export interface Primitives {
   readonly load: (stream: StreamId, after: number) => Effect.Effect<LoadedStream, ReadError>
   readonly readStreamPage: (stream: StreamId, range: StreamRange) => Effect.Effect<StreamPage, ReadError>
   readonly readPage: (range: Range) => Effect.Effect<Page, ReadError>
+  readonly read?: ((range: Range) => Stream.Stream<RecordedEvent, ReadError>) | undefined
   readonly streamVersion: (stream: StreamId) => Effect.Effect<StreamVersion, ReadError>
   /** The version of a stream before its first event that was recorded after a time, in milliseconds since 1970. */
   readonly versionAt: (stream: StreamId, until: number) => Effect.Effect<StreamVersion, ReadError>
@@ -491,6 +547,7 @@ export interface Primitives {
   /** Whether the current fiber is in a transaction. */
   readonly isInTransaction: Effect.Effect<boolean>
   readonly head: Effect.Effect<Position, ReadError>
+  readonly changes: Stream.Stream<Position, ReadError>
   readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TransactionError, R>
 }
 
@@ -511,7 +568,7 @@ export interface ImportBatch {
  * @category limits
  * @since 0.1.0
  */
-export const pageSize = 1000
+export const pageSize = Pages.pageSize
 
 /**
  * Builds the service from what differs between stores.
@@ -568,7 +625,11 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
     },
     read: (options) => {
       const range = Admission.range(options)
-      return Result.isFailure(range) ? Stream.fail(range.failure) : pages(primitives, range.success)
+      return Result.isFailure(range)
+        ? Stream.fail(range.failure)
+        : primitives.read === undefined
+          ? Pages.onDemand(primitives.readPage, range.success)
+          : primitives.read(range.success)
     },
     readPage,
     streamVersion: (stream) => {
@@ -581,6 +642,7 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
     },
     import: Import.make(primitives),
     head: primitives.head,
+    changes: primitives.changes,
     withTransaction: primitives.withTransaction
   })
 }
@@ -639,18 +701,3 @@ const namePages = (primitives: Primitives, range: NameRange) =>
       ] as const
     })
   })
-
-const pages = (primitives: Primitives, range: Range) =>
-  Stream.paginate(range, (rest) =>
-    Effect.map(primitives.readPage({ ...rest, limit: Math.min(rest.limit, pageSize) }), (page) => {
-      const limit = rest.limit - page.events.length
-      if (page.isEnd || limit === 0) {
-        return [page.events, Option.none()] as const
-      }
-      const next =
-        rest.direction === "forward"
-          ? { ...rest, after: page.scanned, limit }
-          : { ...rest, upTo: (page.scanned - 1n) as Position, limit }
-      return [page.events, Option.some(next)] as const
-    })
-  )

@@ -12,6 +12,7 @@
 import type * as Effect from "effect/Effect"
 import type { EventStore } from "../store/EventStore.ts"
 import * as BadInput from "./internal/conformance/badInput.ts"
+import * as Changes from "./internal/conformance/changes.ts"
 import * as Fibers from "./internal/conformance/fibers.ts"
 import * as GlobalReads from "./internal/conformance/globalReads.ts"
 import * as Idempotence from "./internal/conformance/idempotence.ts"
@@ -48,7 +49,8 @@ export type ConformanceFailure = Kit.ConformanceFailure
 
 /**
  * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `transactions`,
- * `reading a stream`, `reading all`, `pages`, `head`, `listing`, `times`, `round trip`, `imports`, `bad input`, `isolation`.
+ * `reading a stream`, `reading all`, `pages`, `head`, `changes`, `listing`, `times`, `round trip`, `imports`, `bad input`,
+ * `isolation`.
  *
  * **Example** (Without a test runner)
  *
@@ -80,6 +82,7 @@ export const cases: ReadonlyArray<Case> = [
   ...GlobalReads.cases,
   ...Listing.cases,
   ...Times.cases,
+  ...Changes.cases,
   ...RoundTrip.cases,
   ...Imports.cases,
   ...BadInput.cases,

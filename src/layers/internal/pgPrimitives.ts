@@ -9,26 +9,32 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
 import type { NameRange, Page, Primitives, Range } from "../../store/EventStore.ts"
+import * as Stream from "effect/Stream"
+import * as Pages from "../../store/internal/pages.ts"
+import type { Position } from "../../store/Position.ts"
 import type { StoreUnavailable } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import * as CriteriaSql from "./criteriaSql.ts"
+import * as Announcing from "./announcing.ts"
 import * as FilteredPage from "./filteredPage.ts"
 import * as GroupCommit from "./groupCommit.ts"
 import * as Append from "./pgAppend.ts"
 import * as Import from "./pgImport.ts"
+import type { Changes } from "./pgChanges.ts"
 import { identifier } from "./pgNames.ts"
 import * as Rows from "./pgRows.ts"
 import * as Failure from "./storeFailure.ts"
 import * as Transaction from "./transaction.ts"
 
 /**
- * The store whose tables are in a schema.
+ * The store whose tables are in a schema. It announces what it commits, and lets `watch` see how far reads may go.
  */
 export const make = Effect.fnUntraced(function* (
   sql: SqlClient,
-  schema: string
-): Effect.fn.Return<Primitives, never, Scope.Scope> {
+  schema: string,
+  { announce, watch }: Pick<Changes, "announce" | "watch">
+): Effect.fn.Return<Omit<Primitives, "changes">, never, Scope.Scope> {
   const text = statements(identifier(schema))
 
   const rows = (operation: string, statement: Statement.Statement<unknown>) =>
@@ -38,7 +44,10 @@ export const make = Effect.fnUntraced(function* (
     Rows.toEvents(found, (positions) => rows(operation, sql.unsafe(text.names, [positions])), limit)
 
   // In a statement of its own: see the function in the database.
-  const safePosition = Effect.map(rows("read", sql.unsafe(text.safePosition)), ([row]) => Rows.toPosition(row![0]))
+  const position = (operation: string, statement: string) =>
+    Effect.map(rows(operation, sql.unsafe(statement)), ([row]) => Rows.toPosition(row![0]))
+  const safePosition = watch(position("read", text.safePosition))
+  const settledHead = watch(position("read", text.head))
 
   const plainPage = (range: Range): Effect.Effect<Page, StoreUnavailable> => {
     const isForward = range.direction === "forward"
@@ -95,6 +104,34 @@ export const make = Effect.fnUntraced(function* (
       })
     }
 
+  const pageUpTo = (range: Range, settled: Position): Effect.Effect<Page, StoreUnavailable> => {
+    const { after, direction, upTo } = range
+    const rest = upTo > settled ? { ...range, upTo: settled } : range
+    if (after >= rest.upTo) {
+      return Effect.succeed({ events: [], scanned: direction === "forward" ? after : upTo, isEnd: true })
+    }
+    const condition = CriteriaSql.condition(range, dialect)
+    return condition === undefined ? plainPage(rest) : FilteredPage.read(rest, look(condition))
+  }
+
+  // The pages of one read: how far the log goes is asked once, and again when the read has come there. It goes by the head
+  // and not by the safe position, for it may take long: an event that was seen is there also after a crash of the server,
+  // but positions beyond it may then be drawn anew.
+  const pagesOfOneRead = (): Primitives["readPage"] => {
+    let head: Position | undefined
+    return (range) => {
+      const isForward = range.direction === "forward"
+      if (head === undefined || (isForward && range.after >= head)) {
+        return Effect.flatMap(settledHead, (found) => {
+          head = found
+          return pageUpTo(range, found)
+        })
+      }
+      const isOver = !isForward || range.upTo <= head
+      return Effect.map(pageUpTo(range, head), (page) => (isOver ? page : { ...page, isEnd: false }))
+    }
+  }
+
   const idsAfter = (stream: StreamId, version: number, count: number) =>
     Effect.map(rows("append", sql.unsafe(text.idsAfter, [stream, version, count])), (found) =>
       found.map(([id]) => id as string)
@@ -109,6 +146,12 @@ export const make = Effect.fnUntraced(function* (
 
   // Of what commits by itself.
   const committed = Effect.mapError(Failure.ofCommit("append", isLost))
+
+  // A batch is announced once, and also when those who wanted it have been interrupted.
+  const announced = Effect.ensuring(Effect.sync(announce))
+  const announcing = Announcing.make(sql, announce)
+
+  const importBatch = Import.make(sql, schema, isLost)
 
   const alone = (one: Append.Encoded) =>
     Effect.flatMap(committed(sql.unsafe(text.append, Append.single(one, false)).values), ([row]) =>
@@ -127,9 +170,10 @@ export const make = Effect.fnUntraced(function* (
         ),
         Effect.catch((error) =>
           isOfOne(error) ? Effect.succeed(members.map(() => undefined)) : committed(Effect.fail(error))
-        )
+        ),
+        announced
       ),
-    alone
+    alone: (one) => announced(alone(one))
   })
 
   return {
@@ -154,7 +198,7 @@ export const make = Effect.fnUntraced(function* (
             idsAfter
           )
         )
-        return inTransaction ? savepoint(append) : append
+        return announcing(inTransaction ? savepoint(append) : append, inTransaction)
       }),
     load: (stream, after) =>
       Effect.flatMap(rows("load", sql.unsafe(text.load, [stream, after])), (found) =>
@@ -171,16 +215,15 @@ export const make = Effect.fnUntraced(function* (
           Effect.map(toEvents("readStream", found, limit), (events) => ({ events, isEnd: found.length <= limit }))
         )
       }),
-    readPage: (range) =>
-      Effect.flatMap(safePosition, (safe) => {
-        const { after, direction, upTo } = range
-        const settled = upTo > safe ? { ...range, upTo: safe } : range
-        if (after >= settled.upTo) {
-          return Effect.succeed({ events: [], scanned: direction === "forward" ? after : upTo, isEnd: true })
-        }
-        const condition = CriteriaSql.condition(range, dialect)
-        return condition === undefined ? plainPage(settled) : FilteredPage.read(settled, look(condition))
-      }),
+    readPage: (range) => Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe)),
+    // A transaction has one connection, and what it appends between two pages is to be read as well.
+    read: (range) =>
+      Stream.unwrap(
+        Effect.withFiber((fiber) => {
+          const pages = Transaction.isInside(sql, fiber) ? Pages.onDemand : Pages.oneAhead
+          return Effect.succeed(pages(pagesOfOneRead(), range))
+        })
+      ),
     streamVersion: (stream) =>
       Effect.map(rows("streamVersion", sql.unsafe(text.streamVersion, [stream])), ([row]) =>
         StreamVersion.make(row![0] as number)
@@ -203,9 +246,9 @@ export const make = Effect.fnUntraced(function* (
             version: StreamVersion.make(version as number)
           }))
       ),
-    importBatch: Import.make(sql, schema, isLost),
+    importBatch: (batch) => Effect.tap(importBatch(batch), () => sql.afterCommit(Effect.sync(announce))),
     isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(sql, fiber))),
-    head: Effect.map(rows("head", sql.unsafe(text.head)), ([row]) => Rows.toPosition(row![0])),
+    head: position("head", text.head),
     withTransaction: Transaction.make(sql, isLost)
   }
 })
