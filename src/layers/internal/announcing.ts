@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { Written } from "../../store/EventStore.ts"
+import { transactionEnded } from "../../store/internal/ended.ts"
 import type { AppendError } from "../../store/StoreError.ts"
 
 /**
@@ -14,7 +15,7 @@ import type { AppendError } from "../../store/StoreError.ts"
  * not known, or after the commit of the transaction. It must not fail, and it holds up the caller for as long as it takes.
  */
 export const make = (sql: SqlClient, announce: () => void): Announcing => {
-  const afterCommit = sql.afterCommit(Effect.sync(announce))
+  const afterCommit = Effect.catchCause(sql.afterCommit(Effect.sync(announce)), () => transactionEnded)
   return (append, inTransaction) =>
     // In a transaction it is noted before: who is interrupted after the append has still appended.
     inTransaction
