@@ -49,6 +49,7 @@ const setUp = Effect.fnUntraced(function* (options: Partial<GroupCommit.Options<
     })
   const append = yield* GroupCommit.make<Member>({
     lanes: 1,
+    minShare: 4,
     maxMembers: 4,
     maxBytes: 100,
     patience: "50 millis",
@@ -93,6 +94,24 @@ describe("group commit", () => {
       const [later] = yield* submit("g1")
       yield* land(3)
       yield* Fiber.join(later!)
+    })
+  )
+
+  it.effect("free lanes share what waits, if there is enough for each", () =>
+    Effect.gen(function* () {
+      const { land, names, submit } = yield* setUp({ lanes: 2, minShare: 2 })
+      const fibers = yield* submit("a1", "b1", "c1")
+      assert.deepStrictEqual(names(), ["a1 b1", "c1"])
+      yield* land(0)
+      yield* land(1)
+      fibers.push(...(yield* submit("a1", "b1")))
+      assert.deepStrictEqual(names().slice(2), ["a1 b1"])
+      yield* land(2)
+      fibers.push(...(yield* submit("a1", "b1", "c1", "d1", "e1", "f1")))
+      assert.deepStrictEqual(names().slice(3), ["a1 b1 c1", "d1 e1 f1"])
+      yield* land(3)
+      yield* land(4)
+      yield* Fiber.joinAll(fibers)
     })
   )
 

@@ -1,7 +1,7 @@
 /**
  * Group commit: appends of many fibers in one round trip and one commit, with a verdict for each.
  *
- * There is no waiting for company. A free lane takes all that waits, so an append that finds nothing to wait for goes at
+ * There is no waiting for company. Free lanes take all that waits, so an append that finds nothing to wait for goes at
  * once, and the more come, the larger the batches become. A stream is in at most one batch at a time, and its appends keep
  * their order.
  */
@@ -33,6 +33,8 @@ export type Verdict = Result.Result<Written, AppendError> | undefined
 
 /**
  * - `lanes`: how many batches may be under way at once.
+ * - `minShare`: free lanes share out what waits, so that the database is never idle while answers are read; but a batch is
+ *   not made smaller than this for it.
  * - `maxMembers`, `maxBytes`: how large a batch may be. A single member that is larger goes alone.
  * - `patience`: how long a member that goes alone may keep a lane from others.
  * - `flush`: appends to distinct streams in one transaction. Its failure is the failure of each.
@@ -40,6 +42,7 @@ export type Verdict = Result.Result<Written, AppendError> | undefined
  */
 export interface Options<M> {
   readonly lanes: number
+  readonly minShare: number
   readonly maxMembers: number
   readonly maxBytes: number
   readonly patience: Duration.Input
@@ -75,6 +78,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
     const passed = new Set<StreamId>()
     let bytes = 0
     let isFull = false
+    const limit = Math.min(options.maxMembers, Math.max(options.minShare, Math.ceil(waiting.length / freeLanes)))
     for (const one of waiting) {
       const { member } = one
       if (isFull || busy.has(member.stream) || passed.has(member.stream)) {
@@ -87,7 +91,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
         taken.push(one)
         bytes += member.bytes
         passed.add(member.stream)
-        isFull = taken.length === options.maxMembers
+        isFull = taken.length >= limit
       }
     }
     for (const { member } of taken) {

@@ -160,6 +160,7 @@ export const make = Effect.fnUntraced(function* (
 
   const appendOne = yield* GroupCommit.make<Append.Encoded>({
     lanes: 2,
+    minShare: 32,
     maxMembers: 256,
     maxBytes: 1024 * 1024,
     patience: "50 millis",
