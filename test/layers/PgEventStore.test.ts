@@ -32,6 +32,26 @@ describe("PgEventStore", () => {
     StoreConformance.register(it, runtime.runPromise)
   })
 
+  for (const plan_cache_mode of ["force_custom_plan", "force_generic_plan"]) {
+    it.layer(Layer.provide(PgEventStore.layer(), Postgres.layer({ startupParameters: { plan_cache_mode } })), {
+      excludeTestServices: true
+    })(plan_cache_mode, (it) => {
+      it.effect("the last version there is, expected of a stream that does not exist, is a conflict", () =>
+        Effect.gen(function* () {
+          const [store, stream, expected] = [yield* EventStore, newStream(), Exact(StreamVersion.max)]
+          const conflict = new VersionConflict({ stream, expected, actual: StreamVersion.make(0) })
+          for (const events of [newEvents(1), newEvents(2)]) {
+            const one = write(stream, expected, ...events)
+            assert.deepStrictEqual(yield* Effect.flip(store.append(one)), conflict)
+            assert.deepStrictEqual(yield* Effect.flip(store.withTransaction(store.append(one))), conflict)
+            const several = [write(newStream(), Any, newEvent()), one]
+            assert.deepStrictEqual(yield* Effect.flip(store.appendAll(several)), conflict)
+          }
+        })
+      )
+    })
+  }
+
   it.layer(Layer.provideMerge(PgEventStore.layer(), Postgres.layer({ maxConnections: 40 })), {
     excludeTestServices: true
   })("appends", (it) => {

@@ -157,7 +157,8 @@ begin
     ${enter(s)}
   end if;
   loop
-    if v_current < 0 or p_id is null then
+    -- The last version there is has none after it, which the plan of the insert would stumble over.
+    if v_current < 0 or v_current = 2147483647 or p_id is null then
       -- Sees what was committed up to now, so also who won when the insert below found its place taken.
       select j.status, j.version, j.positions into v_verdict
         from ${s}.judge(p_stream, p_expected, case when p_id is null then '{}' else p_id || coalesce(p_ids, '{}') end) j;
