@@ -49,9 +49,9 @@ export interface Options {
  * **Gotchas**
  *
  * Fails with `StoreUnavailable` when the tables cannot be set up, or are of a newer release than this program; its message
- * says what to do. Appends that wait when the scope is closed fail, and so do later ones. While somebody listens to
- * `changes` there is one more connection than those of the client's pool. Leave the client's `multiplex` off: statements
- * that share a connection commit one after the other.
+ * says what to do. Appends that wait when the scope is closed fail, and so do later ones. Besides those of the client's
+ * pool there is one more connection while the store appends, to wake other processes, and one more while somebody listens
+ * to `changes`. Leave the client's `multiplex` off: statements that share a connection commit one after the other.
  *
  * A user who may not create the tables needs `usage` on the schema, `select`, `insert` and `delete` on its tables and
  * `usage` and `select` on its sequence. Nothing is deleted that was ever to be seen: only what holds a stream whose version
