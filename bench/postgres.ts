@@ -94,7 +94,7 @@ export const client = (config: PgClient.PgPoolConfig, maxConnections: number) =>
   )
 
 export const openStore = (sql: PgClient.PgClient) =>
-  Effect.map(Layer.build(Layer.fresh(PgEventStore.layer())), (context) =>
+  Effect.map(Layer.build(Layer.fresh(PgEventStore.layerClient())), (context) =>
     Context.get(context, EventStore.EventStore)
   ).pipe(Effect.provideService(PgClient.PgClient, sql))
 

@@ -323,8 +323,8 @@ describe("PgEventStore, failures", () => {
     Effect.gen(function* () {
       const url = Redacted.make("postgresql://nobody:secret@127.0.0.1:1/nothing")
       const build = <A, E>(layer: Layer.Layer<A, E>) => Effect.flip(Layer.build(layer))
-      isUnavailable(yield* build(PgEventStore.layerUrl(url)), true, /failed in migrate: .*ECONNREFUSED/)
-      const config = PgEventStore.layerConfig({ url: Config.Redacted("URL") }, { migrate: "off" })
+      isUnavailable(yield* build(PgEventStore.layer({ url })), true, /failed in migrate: .*ECONNREFUSED/)
+      const config = PgEventStore.layerConfig({ url: Config.Redacted("URL"), migrate: Config.succeed("off" as const) })
       const provider = ConfigProvider.layer(ConfigProvider.fromUnknown({ URL: Redacted.value(url) }))
       const error = yield* Effect.flip(
         Effect.flatMap(EventStore, (store) => store.append(write(newStream(), Any, newEvent()))).pipe(
@@ -333,6 +333,15 @@ describe("PgEventStore, failures", () => {
       )
       isUnavailable(error, true, /failed in append: .*ECONNREFUSED/)
       assert.notInclude(error.message, "secret")
+    })
+  )
+
+  it.live("settings that nothing can be reached with: trying again will not help", () =>
+    Effect.gen(function* () {
+      for (const url of ["nonsense", "http://localhost/app", "postgresql://localhost/app?sslmode=maybe"]) {
+        const layer = PgEventStore.layer({ url: Redacted.make(url) })
+        isUnavailable(yield* Effect.flip(Layer.build(layer)), false, /failed in migrate: .*look at the cause/)
+      }
     })
   )
 
