@@ -17,7 +17,7 @@ import type { StreamId } from "../../src/store/StreamId.ts"
 import type * as Position from "../../src/store/Position.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
-import { heldOpen, newEvent, newEvents, newStream, waiting, write } from "./fixtures/pg.ts"
+import { heldOpen, newEvent, newEvents, newStream, open, waiting, write } from "./fixtures/pg.ts"
 
 const ids = (events: ReadonlyArray<{ readonly id: string }>) => events.map((event) => event.id)
 
@@ -27,9 +27,22 @@ describe("PgEventStore", () => {
     const schema = "we\"ird'; \\ $body$ $1 näme."
     const store = PgEventStore.layerClient({ schema })
     const client = Postgres.layer({ startupParameters: { search_path: "nowhere" } })
-    const runtime = ManagedRuntime.make(Layer.provide(store, client))
+    const runtime = ManagedRuntime.make(Layer.provideMerge(store, client))
     afterAll(() => runtime.dispose())
-    StoreConformance.register(it, runtime.runPromise)
+    StoreConformance.register<PgClient.PgClient>(it, runtime.runPromise, {
+      another: Effect.flatMap(PgClient.PgClient, ({ config }) =>
+        Effect.map(open({ ...config, maxConnections: 5 }, { schema }), ({ store }) => store)
+      ),
+      work: Effect.flatMap(PgClient.PgClient, (sql) =>
+        Effect.andThen(sql`create table if not exists public.work (n integer)`, sql`insert into public.work values (1)`)
+      ),
+      terminate: Effect.flatMap(
+        PgClient.PgClient,
+        (sql) => sql`
+          select pg_terminate_backend(pid) from pg_stat_activity
+          where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null`
+      )
+    })
   })
 
   for (const plan_cache_mode of ["force_custom_plan", "force_generic_plan"]) {

@@ -11,6 +11,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as EventId from "../../../store/EventId.ts"
 import { EventStore } from "../../../store/EventStore.ts"
@@ -19,7 +21,14 @@ import * as ExpectedVersion from "../../../store/ExpectedVersion.ts"
 import type { NewEvent } from "../../../store/NewEvent.ts"
 import type { Position } from "../../../store/Position.ts"
 import type { RecordedEvent } from "../../../store/RecordedEvent.ts"
-import { InvalidEvent, InvalidRequest, type StoreError } from "../../../store/StoreError.ts"
+import {
+  CommitUnknown,
+  InvalidEvent,
+  InvalidRequest,
+  type ReadError,
+  type StoreError,
+  StoreUnavailable
+} from "../../../store/StoreError.ts"
 import * as StreamId from "../../../store/StreamId.ts"
 import * as StreamVersion from "../../../store/StreamVersion.ts"
 import { difference, show } from "../difference.ts"
@@ -49,7 +58,19 @@ export class ConformanceFailure extends Data.TaggedError("ConformanceFailure")<{
  */
 export interface Case {
   readonly name: string
+  /** Why it cannot be run, if so. */
+  readonly skipped: string | undefined
   readonly run: Effect.Effect<void, ConformanceFailure, EventStore>
+}
+
+/**
+ * What a case does to a store from outside of its contract.
+ */
+export interface Hooks {
+  readonly crash: Effect.Effect<unknown, unknown>
+  readonly terminate: Effect.Effect<unknown, unknown>
+  readonly work: Effect.Effect<unknown, unknown>
+  readonly another: Effect.Effect<Store, unknown, Scope.Scope>
 }
 
 /**
@@ -68,6 +89,7 @@ export const test = (
   body: (store: Store) => Generator<Effect.Effect<any, unknown>, void, never>
 ): Case => ({
   name,
+  skipped: undefined,
   run: Effect.gen(function* () {
     const store = yield* EventStore
     const fiber = yield* Effect.forkDetach(Effect.gen(() => body(store)))
@@ -83,6 +105,26 @@ export const test = (
     }
   }).pipe(Effect.provideService(Clock.Clock, Clock.Clock.defaultValue()))
 })
+
+/**
+ * Makes a case that needs a hook. Without it the case is skipped, and fails when it is run all the same: what was not looked
+ * at must not count as kept.
+ */
+export const testWith = <Name extends keyof Hooks>(
+  hooks: Partial<Hooks>,
+  hook: Name,
+  name: string,
+  body: (store: Store, hook: Hooks[Name]) => Generator<Effect.Effect<any, unknown, Scope.Scope>, void, never>
+): Case => {
+  const given = hooks[hook]
+  if (given === undefined) {
+    const skipped = `it needs the hook "${hook}"`
+    return { name, skipped, run: Effect.fail(new ConformanceFailure({ issue: `skipped: ${skipped}` })) }
+  }
+  return test(name, function* (store) {
+    yield* Effect.scoped(Effect.gen(() => body(store, given)))
+  })
+}
 
 const hung = `not done after ${timeLimit}: a call to the store never came back`
 
@@ -281,6 +323,58 @@ export const walk = Effect.fnUntraced(function* (
     rest = isForward ? { ...rest, after: page.scanned } : { ...rest, upTo: (page.scanned - 1n) as Position }
   }
 })
+
+/**
+ * A reader with a checkpoint: each `follow` reads on from there to the head, in pages of `limit`.
+ */
+export const follower = (store: Store, start: Position, options: ReadOptions = {}) => {
+  const seen: Array<RecordedEvent> = []
+  let after = start
+  const follow: Effect.Effect<void, ReadError> = Effect.flatMap(
+    Effect.suspend(() => store.readPage({ ...options, after })),
+    (page) => {
+      seen.push(...page.events)
+      after = page.scanned
+      return page.isEnd ? Effect.void : follow
+    }
+  )
+  return { seen, follow }
+}
+
+/**
+ * Waits until a fiber is done, or evidently waits for somebody else itself: some stores let one writer go on at a time.
+ */
+export const doneOrWaiting = (fiber: Fiber.Fiber<unknown, unknown>): Effect.Effect<unknown> =>
+  Effect.raceFirst(Fiber.await(fiber), Effect.sleep("100 millis"))
+
+/**
+ * Tries the same call again while the store is away.
+ */
+export const untilItIsBack = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.retry(effect, {
+    schedule: Schedule.spaced("20 millis").pipe(Schedule.upTo({ duration: "15 seconds" })),
+    while: isAway
+  })
+
+/**
+ * Whether an error says that the store could not be asked, or that its answer was lost.
+ */
+export const isAway = (error: unknown): boolean =>
+  error instanceof CommitUnknown || (error instanceof StoreUnavailable && error.isRetryable)
+
+/**
+ * Refuses a log whose positions do not increase, or whose streams have versions out of order, missing or twice. Every stream in
+ * it is there from its first event on.
+ */
+export const sound = (what: string, events: ReadonlyArray<RecordedEvent>): void => {
+  const positions = events.map((event) => event.position)
+  holds(`${what}, positions increase`, increases(positions), positions)
+  const versions = new Map<StreamId.StreamId, number>()
+  for (const { stream, version } of events) {
+    same(`${what}, the next version of ${stream}`, version, (versions.get(stream) ?? 0) + 1)
+    versions.set(stream, version)
+  }
+}
 
 /**
  * The ids of events, by which they are told apart.

@@ -1,0 +1,503 @@
+/**
+ * Random programs on the store and on a model of it, which must answer alike. When they do not, the program is shrunk to
+ * the shortest one that still shows it.
+ *
+ * The model is the contract once more, as plainly as it can be said: one list of events, searched from the start. It shares
+ * no code with any store, so that a fault has to be made twice to stay hidden.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import * as Criteria from "../../../store/Criteria.ts"
+import type { Write, Written } from "../../../store/EventStore.ts"
+import * as ExpectedVersion from "../../../store/ExpectedVersion.ts"
+import type { NewEvent } from "../../../store/NewEvent.ts"
+import type { RecordedEvent } from "../../../store/RecordedEvent.ts"
+import { IdempotencyViolation, VersionConflict } from "../../../store/StoreError.ts"
+import { Chance } from "../chance.ts"
+import { difference, show } from "../difference.ts"
+import * as Kit from "./kit.ts"
+
+/**
+ * One thing done to a store. Streams and events go by short names, which mean new ones in each run.
+ */
+export type Step =
+  | { readonly do: "append"; readonly writes: ReadonlyArray<NamedWrite> }
+  | { readonly do: "transaction"; readonly steps: ReadonlyArray<Step>; readonly commits: boolean }
+  | { readonly do: "load"; readonly stream: string; readonly after: number }
+  | {
+      readonly do: "readStream"
+      readonly stream: string
+      readonly after: number
+      readonly upTo: number
+      readonly direction: "forward" | "backward"
+      readonly limit: number
+    }
+  | { readonly do: "version"; readonly stream: string }
+  | {
+      readonly do: "read"
+      readonly tag: string | undefined
+      readonly type: string | undefined
+      readonly direction: "forward" | "backward"
+      readonly limit: number
+    }
+  | { readonly do: "streams" }
+
+interface NamedWrite {
+  readonly stream: string
+  readonly expected: number | "any" | "exists" | "none"
+  readonly events: ReadonlyArray<string>
+}
+
+interface Stored {
+  readonly stream: string
+  readonly version: number
+  readonly event: string
+}
+
+// What an event is follows from its name, so that a repeat is one.
+const typeOf = (event: string) => (Number(event.slice(1)) % 3 === 0 ? "Third" : "Other")
+const tagsOf = (event: string) => (Number(event.slice(1)) % 2 === 0 ? ["even", "any"] : ["any"])
+
+const conflict = (write: NamedWrite, actual: number) => ({ failed: "conflict", stream: write.stream, actual })
+
+const violation = (stream: string | undefined, events: ReadonlyArray<string>) => ({
+  failed: "violation",
+  stream,
+  events
+})
+
+/** The model: what each step answers, and what there is afterwards. */
+const expected = (log: Array<Stored>, step: Step): unknown => {
+  const of = (stream: string) => log.filter((one) => one.stream === stream)
+  switch (step.do) {
+    case "append": {
+      const verdicts = step.writes.map((write) => judge(write, of(write.stream)))
+      const isRepeat = (i: number) => verdicts[i]!.is === "repeat"
+      const some = step.writes.filter((_, i) => isRepeat(i))
+      if (some.length > 0 && !step.writes.every((write, i) => write.events.length === 0 || isRepeat(i))) {
+        return violation(
+          undefined,
+          some.flatMap((write) => write.events)
+        )
+      }
+      const failed = verdicts.find(
+        (verdict, i) => verdict.is === "failure" && (some.length === 0 || step.writes[i]!.events.length > 0)
+      )
+      if (failed?.is === "failure") {
+        return failed.answer
+      }
+      return step.writes.map(({ events, expected, stream }, i) => {
+        const verdict = verdicts[i]!
+        if (verdict.is === "repeat") {
+          return { stream, version: verdict.after + events.length, events: events.length, repeated: true }
+        }
+        if (verdict.is === "failure") {
+          // A check beside a repeat: it held when the original was made.
+          const version = typeof expected === "number" ? expected : expected === "none" ? 0 : of(stream).length
+          return { stream, version, events: 0, repeated: false }
+        }
+        for (const event of events) {
+          log.push({ stream, version: of(stream).length + 1, event })
+        }
+        return { stream, version: of(stream).length, events: events.length, repeated: false }
+      })
+    }
+    case "transaction": {
+      const inner = [...log]
+      const answers = step.steps.map((one) => expected(inner, one))
+      if (step.commits) {
+        log.splice(0, log.length, ...inner)
+      }
+      return answers
+    }
+    case "load":
+      return { events: of(step.stream).slice(step.after), version: of(step.stream).length }
+    case "readStream":
+      return directed(
+        of(step.stream).filter(({ version }) => version > step.after && version <= step.upTo),
+        step
+      )
+    case "version":
+      return of(step.stream).length
+    case "read":
+      return directed(
+        log.filter(
+          ({ event }) =>
+            (step.tag === undefined || tagsOf(event).includes(step.tag)) &&
+            (step.type === undefined || typeOf(event) === step.type)
+        ),
+        step
+      )
+    case "streams":
+      return names.flatMap((stream) => (of(stream).length === 0 ? [] : [{ stream, version: of(stream).length }]))
+  }
+}
+
+type Verdict =
+  | { readonly is: "write" }
+  | { readonly is: "repeat"; readonly after: number }
+  | { readonly is: "failure"; readonly answer: unknown }
+
+const judge = (write: NamedWrite, stored: ReadonlyArray<Stored>): Verdict => {
+  const { events, expected, stream } = write
+  const current = stored.length
+  const fails = (answer: unknown): Verdict => ({ is: "failure", answer })
+  const holds =
+    expected === "any" || (expected === "exists" ? current > 0 : current === (expected === "none" ? 0 : expected))
+  const exact = expected === "none" ? 0 : expected
+  if (events.length === 0 || (typeof exact === "number" && current <= exact) || (current === 0 && !holds)) {
+    return holds ? { is: "write" } : fails(conflict(write, current))
+  }
+  const after = typeof exact === "number" ? exact : Math.max(0, current - events.length)
+  const there = stored.slice(after, after + events.length).map(({ event }) => event)
+  const known = events.filter((event) => there.includes(event))
+  if (typeof exact === "number" && there[0] !== events[0]) {
+    return fails(conflict(write, current))
+  }
+  if (there.length === events.length && events.every((event, i) => event === there[i])) {
+    return { is: "repeat", after }
+  }
+  return known.length === 0 ? { is: "write" } : fails(violation(stream, known))
+}
+
+const directed = <A>(
+  all: ReadonlyArray<A>,
+  { direction, limit }: { readonly direction: "forward" | "backward"; readonly limit: number }
+) => (direction === "forward" ? all : all.toReversed()).slice(0, limit)
+
+// In the order of their names.
+const names = ["a", "b", "c"] as const
+
+/** The store: its answers in the words of the model. */
+const actual = (store: Kit.Store, run: Run, step: Step): Effect.Effect<unknown, unknown> => {
+  switch (step.do) {
+    case "append":
+      return Effect.map(Effect.exit(store.appendAll(step.writes.map((write) => run.write(write)))), (exit) =>
+        run.answer(exit)
+      )
+    case "transaction": {
+      const steps = Effect.forEach(step.steps, (one) => actual(store, run, one))
+      return step.commits
+        ? store.withTransaction(steps)
+        : Effect.flip(
+            store.withTransaction(Effect.flatMap(steps, (answers) => Effect.fail(new TakenBack(answers))))
+          ).pipe(
+            Effect.flatMap((error) => (error instanceof TakenBack ? Effect.succeed(error.answers) : Effect.fail(error)))
+          )
+    }
+    case "load":
+      return Effect.map(store.load(run.stream(step.stream), { after: step.after }), ({ events, version }) => ({
+        events: run.stored(events),
+        version
+      }))
+    case "readStream":
+      return Effect.map(Stream.runCollect(store.readStream(run.stream(step.stream), step)), (events) =>
+        run.stored(events)
+      )
+    case "version":
+      return store.streamVersion(run.stream(step.stream))
+    case "read": {
+      const { direction, limit, tag, type } = step
+      const criteria =
+        tag === undefined && type === undefined
+          ? Criteria.all
+          : Criteria.anyOf({
+              ...(tag === undefined ? {} : { tags: [tag] as const }),
+              ...(type === undefined ? {} : { types: [type] as const })
+            })
+      return Effect.map(
+        Stream.runCollect(store.read({ category: run.category, criteria, direction, limit })),
+        (events) => {
+          const positions = events.map((event) => event.position)
+          Kit.holds(
+            "positions are in order",
+            Kit.increases(direction === "forward" ? positions : positions.toReversed()),
+            positions
+          )
+          return run.stored(events)
+        }
+      )
+    }
+    case "streams":
+      return Effect.map(Stream.runCollect(store.streams({ category: run.category })), (listed) =>
+        listed.map(({ stream, version }) => ({ stream: run.nameOf(stream), version }))
+      )
+  }
+}
+
+class TakenBack {
+  readonly answers: unknown
+  constructor(answers: unknown) {
+    this.answers = answers
+  }
+}
+
+/** What the names of a program mean in one run of it. */
+class Run {
+  readonly category = `c${Kit.unique()}`
+  private readonly events = new Map<string, NewEvent>()
+
+  stream(name: string) {
+    return Kit.streamOf(this.category, name)
+  }
+
+  nameOf(stream: string): string {
+    return stream.slice(this.category.length + 1)
+  }
+
+  event(name: string): NewEvent {
+    const known = this.events.get(name)
+    if (known !== undefined) {
+      return known
+    }
+    const event = Kit.newEvent({ type: typeOf(name), tags: tagsOf(name), data: { name } })
+    this.events.set(name, event)
+    return event
+  }
+
+  write({ events, expected, stream }: NamedWrite): Write {
+    return Kit.write(
+      this.stream(stream),
+      expected === "any"
+        ? ExpectedVersion.Any
+        : expected === "exists"
+          ? ExpectedVersion.StreamExists
+          : expected === "none"
+            ? ExpectedVersion.NoStream
+            : ExpectedVersion.Exact(expected),
+      ...events.map((event) => this.event(event))
+    )
+  }
+
+  private eventName(id: string): string | undefined {
+    for (const [name, event] of this.events) {
+      if (event.id === id) {
+        return name
+      }
+    }
+    return undefined
+  }
+
+  stored(events: ReadonlyArray<RecordedEvent>) {
+    return events.map((event) => {
+      const name = this.eventName(event.id) ?? show(event)
+      const known = this.event(name)
+      const { data, tags, type } = event
+      Kit.same("an event read", { data, tags, type }, { data: known.data, tags: known.tags, type: known.type })
+      return { stream: this.nameOf(event.stream), version: event.version, event: name }
+    })
+  }
+
+  answer(exit: Exit.Exit<ReadonlyArray<Written>, unknown>): unknown {
+    if (Exit.isSuccess(exit)) {
+      return exit.value.map(({ positions, repeated, stream, version }) => ({
+        stream: this.nameOf(stream),
+        version,
+        events: positions.length,
+        repeated
+      }))
+    }
+    const found = Cause.findError(exit.cause)
+    const error = Result.isSuccess(found) ? found.success : exit.cause
+    if (error instanceof VersionConflict) {
+      return { failed: "conflict", stream: this.nameOf(error.stream), actual: error.actual }
+    }
+    if (error instanceof IdempotencyViolation) {
+      const { ids, stream } = error
+      return violation(
+        stream === undefined ? undefined : this.nameOf(stream),
+        ids.map((id) => this.eventName(id) ?? id)
+      )
+    }
+    return { failed: error }
+  }
+}
+
+/** Where a program first goes another way than the model, in words; `undefined` when it does not. */
+const contradiction = (store: Kit.Store, program: ReadonlyArray<Step>): Effect.Effect<string | undefined> =>
+  Effect.gen(function* () {
+    const run = new Run()
+    const log: Array<Stored> = []
+    for (const [i, step] of [...program, everything].entries()) {
+      const wanted = expected(log, step)
+      const exit = yield* Effect.exit(actual(store, run, step))
+      const issue = Exit.isSuccess(exit)
+        ? difference(exit.value, wanted)
+        : `expected ${show(wanted)}, saw the failure ${show(Cause.squash(exit.cause))}`
+      if (issue !== undefined) {
+        return `step ${i + 1}: ${issue}`
+      }
+    }
+    return undefined
+  })
+
+const everything: Step = { do: "read", tag: undefined, type: undefined, direction: "forward", limit: 10_000 }
+
+/** A program of so many steps. Names of events come up again, so that there are repeats, whole and partial. */
+const generate = (chance: Chance, length: number): ReadonlyArray<Step> => {
+  let drawn = 0
+  const made: Array<NamedWrite> = []
+  const freshEvents = (count: number) => Array.from({ length: count }, () => `e${++drawn}`)
+  const someEvents = (): ReadonlyArray<string> => {
+    const fresh = freshEvents(chance.below(4))
+    return chance.happens(0.8) || drawn === 0 ? fresh : [...new Set([...fresh, `e${1 + chance.below(drawn)}`])]
+  }
+  const write = (stream: string): NamedWrite => {
+    const again = made.length > 0 && chance.happens(0.25) ? chance.pick(made as [NamedWrite]) : undefined
+    const one: NamedWrite =
+      again !== undefined
+        ? { ...again, stream: chance.happens(0.9) ? again.stream : stream }
+        : {
+            stream,
+            expected: chance.pick(["any", "any", "exists", "none", "none", chance.below(4), chance.below(8)]),
+            events: someEvents()
+          }
+    made.push(one)
+    return one
+  }
+  const writes = (): ReadonlyArray<NamedWrite> => {
+    const streams = chance.happens(0.75) ? [chance.pick(names)] : names.filter(() => chance.happens(0.6))
+    const all = streams.map(write)
+    // A stream may stand in an append once.
+    const distinct = all.filter((one, i) => all.findIndex(({ stream }) => stream === one.stream) === i)
+    return distinct.length > 0 ? distinct : [write(chance.pick(names))]
+  }
+  const direction = () => chance.pick(["forward", "backward"] as const)
+  const step = (depth: number): Step => {
+    const kind = chance.below(depth < 2 ? 14 : 12)
+    const stream = chance.pick(names)
+    if (kind < 7) {
+      return { do: "append", writes: writes() }
+    }
+    switch (kind) {
+      case 7:
+        return { do: "load", stream, after: chance.below(4) }
+      case 8:
+        return {
+          do: "readStream",
+          stream,
+          after: chance.below(3),
+          upTo: 1 + chance.below(8),
+          direction: direction(),
+          limit: 1 + chance.below(5)
+        }
+      case 9:
+        return { do: "version", stream }
+      case 10:
+        return {
+          do: "read",
+          tag: chance.pick([undefined, "even", "any", "none"]),
+          type: chance.pick([undefined, "Third", "Other"]),
+          direction: direction(),
+          limit: 1 + chance.below(20)
+        }
+      case 11:
+        return { do: "streams" }
+      default:
+        return {
+          do: "transaction",
+          steps: Array.from({ length: 1 + chance.below(4) }, () => step(depth + 1)),
+          commits: chance.happens(0.6)
+        }
+    }
+  }
+  return Array.from({ length }, () => step(0))
+}
+
+/** Smaller programs: without some steps, without some writes or events, without a transaction around its steps. */
+const smaller = (program: ReadonlyArray<Step>): ReadonlyArray<ReadonlyArray<Step>> => {
+  const candidates: Array<ReadonlyArray<Step>> = []
+  for (let size = program.length >> 1; size >= 1; size >>= 1) {
+    for (let start = 0; start < program.length; start += size) {
+      candidates.push([...program.slice(0, start), ...program.slice(start + size)])
+    }
+  }
+  const replaced = (i: number, ...steps: ReadonlyArray<Step>) => [
+    ...program.slice(0, i),
+    ...steps,
+    ...program.slice(i + 1)
+  ]
+  for (const [i, step] of program.entries()) {
+    if (step.do === "transaction") {
+      candidates.push(replaced(i, ...step.steps))
+      for (const steps of smaller(step.steps)) {
+        candidates.push(replaced(i, { ...step, steps }))
+      }
+    } else if (step.do === "append") {
+      for (const [n, { events, ...write }] of step.writes.entries()) {
+        const without = (writes: ReadonlyArray<NamedWrite>) => [
+          ...step.writes.slice(0, n),
+          ...writes,
+          ...step.writes.slice(n + 1)
+        ]
+        if (step.writes.length > 1) {
+          candidates.push(replaced(i, { do: "append", writes: without([]) }))
+        }
+        for (const event of events) {
+          const fewer = { ...write, events: events.filter((other) => other !== event) }
+          candidates.push(replaced(i, { do: "append", writes: without([fewer]) }))
+        }
+      }
+    }
+  }
+  return candidates
+}
+
+const shrunk = (store: Kit.Store, program: ReadonlyArray<Step>, issue: string) =>
+  Effect.gen(function* () {
+    let best = { program, issue }
+    let tries = 0
+    search: while (tries < maxTries) {
+      for (const candidate of smaller(best.program)) {
+        if (tries++ >= maxTries) {
+          break search
+        }
+        const issue = yield* contradiction(store, candidate)
+        if (issue !== undefined) {
+          best = { program: candidate, issue }
+          continue search
+        }
+      }
+      break
+    }
+    return best
+  })
+
+const maxTries = 500
+
+const format = (step: Step, indent = ""): string => {
+  switch (step.do) {
+    case "append":
+      return `${indent}append ${step.writes
+        .map(({ events, expected, stream }) => `[${events.join(" ")}] to ${stream} expecting ${expected}`)
+        .join(", and ")}`
+    case "transaction":
+      return [
+        `${indent}transaction that ${step.commits ? "commits" : "rolls back"}`,
+        ...step.steps.map((one) => format(one, `${indent}  `))
+      ].join("\n")
+    default:
+      return indent + JSON.stringify(step)
+  }
+}
+
+export const cases = (seed: number, programs: number): ReadonlyArray<Kit.Case> => [
+  Kit.test("model: random programs are answered as the contract says", function* (store) {
+    const chance = new Chance(seed)
+    for (let i = 0; i < programs; i++) {
+      const program = generate(chance.fork(), 12)
+      const issue = yield* contradiction(store, program)
+      if (issue !== undefined) {
+        const least = yield* shrunk(store, program, issue)
+        const steps = [...least.program, everything].map((step, n) => `${n + 1}. ${format(step)}`)
+        return yield* new Kit.ConformanceFailure({
+          issue: `${least.issue}\nin the program (of seed ${seed}, with \`seed\` in the options it comes again)\n${steps.join("\n")}`,
+          cause: least.program
+        })
+      }
+    }
+  })
+]
