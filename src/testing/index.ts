@@ -3,4 +3,6 @@
  *
  * @since 0.1.0
  */
+export * as FaultyStore from "./FaultyStore.ts"
+export * as Linearizability from "./Linearizability.ts"
 export * as StoreConformance from "./StoreConformance.ts"

@@ -82,11 +82,13 @@ export const timeLimit = "20 seconds"
  * Makes a case of a generator over the store.
  *
  * It runs on the real clock, also under a test clock, which would not move while a database works. It runs in a fiber of
- * its own, so that a store whose calls cannot be interrupted does not hold up the report that it blocked.
+ * its own, so that a store whose calls cannot be interrupted does not hold up the report that it blocked. A failure names
+ * the `seed`, if the case has one.
  */
 export const test = (
   name: string,
-  body: (store: Store) => Generator<Effect.Effect<any, unknown>, void, never>
+  body: (store: Store) => Generator<Effect.Effect<any, unknown>, void, never>,
+  seed?: number
 ): Case => ({
   name,
   skipped: undefined,
@@ -99,9 +101,13 @@ export const test = (
     )
     if (Exit.isFailure(exit)) {
       const error = Cause.squash(exit.cause)
-      return yield* error instanceof ConformanceFailure
-        ? error
-        : new ConformanceFailure({ issue: `the store failed where it must not: ${show(error)}`, cause: error })
+      const failure =
+        error instanceof ConformanceFailure
+          ? error
+          : new ConformanceFailure({ issue: `the store failed where it must not: ${show(error)}`, cause: error })
+      return yield* seed === undefined
+        ? failure
+        : new ConformanceFailure({ ...failure, issue: `${failure.issue} (with the seed ${seed})` })
     }
   }).pipe(Effect.provideService(Clock.Clock, Clock.Clock.defaultValue()))
 })
@@ -114,16 +120,21 @@ export const testWith = <Name extends keyof Hooks>(
   hooks: Partial<Hooks>,
   hook: Name,
   name: string,
-  body: (store: Store, hook: Hooks[Name]) => Generator<Effect.Effect<any, unknown, Scope.Scope>, void, never>
+  body: (store: Store, hook: Hooks[Name]) => Generator<Effect.Effect<any, unknown, Scope.Scope>, void, never>,
+  seed?: number
 ): Case => {
   const given = hooks[hook]
   if (given === undefined) {
     const skipped = `it needs the hook "${hook}"`
     return { name, skipped, run: Effect.fail(new ConformanceFailure({ issue: `skipped: ${skipped}` })) }
   }
-  return test(name, function* (store) {
-    yield* Effect.scoped(Effect.gen(() => body(store, given)))
-  })
+  return test(
+    name,
+    function* (store) {
+      yield* Effect.scoped(Effect.gen(() => body(store, given)))
+    },
+    seed
+  )
 }
 
 const hung = `not done after ${timeLimit}: a call to the store never came back`

@@ -485,19 +485,23 @@ const format = (step: Step, indent = ""): string => {
 }
 
 export const cases = (seed: number, programs: number): ReadonlyArray<Kit.Case> => [
-  Kit.test("model: random programs are answered as the contract says", function* (store) {
-    const chance = new Chance(seed)
-    for (let i = 0; i < programs; i++) {
-      const program = generate(chance.fork(), 12)
-      const issue = yield* contradiction(store, program)
-      if (issue !== undefined) {
-        const least = yield* shrunk(store, program, issue)
-        const steps = [...least.program, everything].map((step, n) => `${n + 1}. ${format(step)}`)
-        return yield* new Kit.ConformanceFailure({
-          issue: `${least.issue}\nin the program (of seed ${seed}, with \`seed\` in the options it comes again)\n${steps.join("\n")}`,
-          cause: least.program
-        })
+  Kit.test(
+    "model: random programs are answered as the contract says",
+    function* (store) {
+      const chance = new Chance(seed)
+      for (let i = 0; i < programs; i++) {
+        const program = generate(chance.fork(), 12)
+        const issue = yield* contradiction(store, program)
+        if (issue !== undefined) {
+          const least = yield* shrunk(store, program, issue)
+          const steps = [...least.program, everything].map((step, n) => `${n + 1}. ${format(step)}`)
+          return yield* new Kit.ConformanceFailure({
+            issue: `${least.issue}\nin the program\n${steps.join("\n")}`,
+            cause: least.program
+          })
+        }
       }
-    }
-  })
+    },
+    seed
+  )
 ]

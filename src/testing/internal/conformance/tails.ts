@@ -243,7 +243,8 @@ export const cases = (hooks: Partial<Kit.Hooks>, seed: number): ReadonlyArray<Ki
     "tails: readers see everything once and in order while writers and slow transactions go on",
     function* (store) {
       yield* scene(store, seed, undefined)
-    }
+    },
+    seed
   ),
 
   Kit.testWith(
@@ -252,6 +253,7 @@ export const cases = (hooks: Partial<Kit.Hooks>, seed: number): ReadonlyArray<Ki
     "tails: readers see everything once and in order while sessions are killed",
     function* (store, terminate) {
       yield* scene(store, seed, terminate)
-    }
+    },
+    seed
   )
 ]

@@ -1,0 +1,168 @@
+/**
+ * The conformance kit is red on stores that are wrong in the ways that stores have been wrong. Each is the right store with
+ * one piece swapped, and has to fail the cases that are there for it, by what they say.
+ *
+ * `WRONG_STORES=all npx vitest run test/wrong-stores` runs every case on each, and prints which were red.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { SqlError } from "effect/sql/SqlError"
+import { StoreConformance } from "effect-decider/testing"
+import * as EmbeddedPostgres from "../../scripts/EmbeddedPostgres.ts"
+import type { EventStore } from "../../src/store/EventStore.ts"
+import * as Postgres from "../support/Postgres.ts"
+import * as Memory from "./memory.ts"
+import * as Wrong from "./postgres.ts"
+
+const order = {
+  first: "global order: who began first and appends last does not make a reader skip who is between",
+  early: "global order: a transaction that wrote early and appends late comes after those it follows",
+  worked:
+    "global order: a transaction that worked on something else first and appends late comes after those it follows",
+  nested: "global order: what is appended after the rollback of a nested transaction is not skipped",
+  open: "reading all: a reader that comes by while a transaction is open does not skip it",
+  tails: "tails: readers see everything once and in order while writers and slow transactions go on"
+}
+const headAfterCrash = "crashes: what is appended afterwards stands after every head that was told before"
+
+/** The case that must be red, and what it must say. */
+type Red = Readonly<Record<string, RegExp>>
+
+const onPostgres: Readonly<Record<string, readonly [wrong: Wrong.WrongSql, red: Red]>> = {
+  "the plain order of the sequence": [
+    Wrong.plainSequence,
+    {
+      [order.open]: /every event, once: expected 3 elements/,
+      [order.first]: /every event, once: expected 3 elements/,
+      [order.tails]: /what a reader/
+    }
+  ],
+  "an xmin horizon with a position for a checkpoint": [
+    Wrong.xminHorizon,
+    { [order.first]: /every event, once: expected 3 elements/ }
+  ],
+  "the order in which transactions began": [
+    Wrong.xidOrder,
+    { [order.early]: /the next version of/, [order.worked]: /the next version of/ }
+  ],
+  "a bound that the reading statement computes": [Wrong.boundInside, { [order.tails]: /what a reader/ }],
+  "a head that is a bare sequence value": [
+    Wrong.bareHead,
+    { "transactions: a failure takes back everything and comes out as it is": /the head after the rollback/ }
+  ],
+  "a low-water lock that the transaction remembers": [
+    Wrong.rememberedLock,
+    { [order.nested]: /every event, once: expected 2 elements/ }
+  ],
+  "versions that are looked at before ids": [
+    Wrong.versionBeforeIds,
+    { "repeats: an append with an exact version gets its first answer again": /VersionConflict/ }
+  ],
+  "an append expecting any version that conflicts": [
+    Wrong.anyConflicts,
+    { "transactions: several at once write all of theirs, without a gap": /VersionConflict/ }
+  ],
+  "a sequence with a cache per session": [Wrong.cachedSequence, { [order.tails]: /the log|what a reader/ }]
+}
+
+const inMemory: Readonly<Record<string, readonly [wrong: Layer.Layer<EventStore>, red: Red]>> = {
+  "several writes one by one": [
+    Memory.oneByOne,
+    {
+      "several writes: one conflict, and none is made": /an append of four with a conflict at 3, the error/,
+      "model: random programs are answered as the contract says": /in the program\n1\. append[^]*\(with the seed \d+\)$/
+    }
+  ],
+  "events that can be changed": [
+    Memory.mutable,
+    { "isolation: what a reader does to an event does not reach the store": /everything after changing what load gave/ }
+  ],
+  "pages that have scanned only what matched": [
+    Memory.endsEarly,
+    { "pages: scanned is where to go on, also when nothing matches": /has scanned all/ }
+  ]
+}
+
+/** Runs the cases that are to be red, again when one shows it only sooner or later. */
+const catches = Effect.fnUntraced(function* <R>(cases: ReadonlyArray<StoreConformance.Case<R>>, red: Red) {
+  for (const [name, issue] of Object.entries(red)) {
+    const found = cases.find((one) => one.name === name)
+    assert.isDefined(found, name)
+    assert.isUndefined(found.skipped)
+    let failure = yield* Effect.result(found.run)
+    for (let i = 0; i < patience && failure._tag === "Success"; i++) {
+      failure = yield* Effect.result(found.run)
+    }
+    assert.isTrue(failure._tag === "Failure", `green: ${name}`)
+    assert.match(failure._tag === "Failure" ? failure.failure.message : "", issue)
+  }
+  if (process.env["WRONG_STORES"] === "all") {
+    for (const { name, run } of cases.filter(({ skipped }) => skipped === undefined)) {
+      const result = yield* Effect.result(run)
+      if (result._tag === "Failure") {
+        console.log(`  red: ${name}\n       ${result.failure.message.split("\n")[0]}`)
+      }
+    }
+  }
+})
+
+// A statement's snapshot and its end are some microseconds apart: one run of the stress nearly always meets them.
+const patience = 4
+
+const hooks: StoreConformance.Options<PgClient.PgClient> = {
+  work: Effect.flatMap(PgClient.PgClient, (sql) =>
+    Effect.andThen(sql`create table if not exists work (n integer)`, sql`insert into work values (1)`)
+  )
+}
+
+describe("StoreConformance is red on", () => {
+  for (const [name, [wrong, red]] of Object.entries(inMemory)) {
+    it.live(name, () => Effect.provide(catches(StoreConformance.cases(), red), wrong))
+  }
+
+  for (const [name, [wrong, red]] of Object.entries(onPostgres)) {
+    it.live(
+      name,
+      () =>
+        catches(StoreConformance.cases(hooks), red).pipe(
+          Effect.provide(Layer.provideMerge(Wrong.layer(wrong), Postgres.layer({ maxConnections: 20 })))
+        ),
+      120_000
+    )
+  }
+})
+
+describe("StoreConformance is green on", () => {
+  it.live("the same store, with nothing swapped, in the cases that the wrong ones fail", () =>
+    Effect.forEach(
+      StoreConformance.cases(hooks).filter(({ name }) => Object.values(onPostgres).some(([, red]) => name in red)),
+      ({ run }) => run
+    ).pipe(Effect.provide(Layer.provideMerge(Wrong.layer({ swaps: [] }), Postgres.layer({ maxConnections: 20 }))))
+  )
+})
+
+describe("over a crash of the server", () => {
+  const cases = (server: EmbeddedPostgres.EmbeddedPostgres) =>
+    StoreConformance.cases({ crash: Effect.andThen(server.kill, server.restart) }).filter(({ name }) =>
+      name.startsWith("crashes: what")
+    )
+  const client = (server: EmbeddedPostgres.EmbeddedPostgres): Layer.Layer<PgClient.PgClient, SqlError> =>
+    PgClient.layer({ ...EmbeddedPostgres.clientConfig(server), maxConnections: 20 })
+
+  it.live(
+    "StoreConformance is green on the right store, and red on a head that is a bare sequence value",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* EmbeddedPostgres.make()
+        const right = Layer.provideMerge(Wrong.layer({ swaps: [] }), client(server))
+        yield* Effect.forEach(cases(server), ({ run }) => run).pipe(Effect.provide(right))
+        const sql = Effect.flatMap(PgClient.PgClient, (sql) => sql`drop schema wrong cascade`)
+        yield* Effect.provide(sql, client(server))
+        const wrong = Layer.provideMerge(Wrong.layer(Wrong.bareHead), client(server))
+        yield* catches(cases(server), { [headAfterCrash]: /the head does not go back/ }).pipe(Effect.provide(wrong))
+      }),
+    120_000
+  )
+})

@@ -1,0 +1,145 @@
+/**
+ * Wrong stores on a real PostgreSQL: the right one, with a piece of its SQL swapped on the way to the server.
+ */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as PgEventStore from "../../src/layers/PgEventStore.ts"
+
+export interface WrongSql {
+  /** What is replaced in every text that is sent, and by what. `«»` stands for a parameter of a template. */
+  readonly swaps: ReadonlyArray<readonly [from: string | RegExp, to: string]>
+}
+
+const schema = "wrong"
+
+const position = "e.position"
+const safe = "return least(v_head, v_low);"
+
+/** Reads go up to the last position drawn, whoever may still be about to fill one before it. */
+export const plainSequence: WrongSql = { swaps: [[safe, "return v_head;"]] }
+
+/** Reads go up to the oldest transaction that is open, and on from a position: but transactions do not begin in its order. */
+export const xminHorizon: WrongSql = {
+  swaps: [
+    [safe, "return v_head;"],
+    [
+      "metadata json not null,",
+      "metadata json not null, xid bigint not null default pg_current_xact_id()::text::bigint,"
+    ],
+    [
+      /(events e\s+where )(e\.position (?:>|<=))/g,
+      "$1(e.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint" +
+        " or e.xid = pg_current_xact_id_if_assigned()::text::bigint) and $2"
+    ]
+  ]
+}
+
+/** The order is that in which transactions began, and within one that of its events: one that appends late stands too early. */
+export const xidOrder: WrongSql = {
+  swaps: [
+    [/nextval\(('[^)]*'::regclass)\)/g, "((pg_current_xact_id()::text::bigint << 32) | nextval($1))"],
+    [
+      safe,
+      `return greatest((pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 32) - 1,
+        ((pg_current_xact_id_if_assigned()::text::bigint + 1) << 32) - 1);`
+    ]
+  ]
+}
+
+/** How far a read may go is found out by the statement that reads, whose snapshot is older than the answer. */
+export const boundInside: WrongSql = {
+  swaps: [
+    [/^select "wrong"\.safe_position\(\)$/, "select 9223372036854775807"],
+    [/e\.position <= (\$2|«»)/g, `${position} <= least($1, (select "wrong".safe_position()))`]
+  ]
+}
+
+/** The head is what the sequence says, also where no event is. */
+export const bareHead: WrongSql = {
+  swaps: [
+    [
+      /^select coalesce\(max\(e\.position\), 0\) from "wrong"\.events e where .*$/,
+      'select case when is_called then last_value else 0 end from "wrong".position_seq'
+    ]
+  ]
+}
+
+/** A transaction notes that it has the low-water lock where the rollback of a savepoint, which releases it, does not come. */
+export const rememberedLock: WrongSql = {
+  swaps: [
+    [
+      /elsif coalesce\(current_setting\('effect_decider\.entered_'[^\n]* then/g,
+      `elsif not exists (select from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and classid = 4711
+          and objid = pg_current_xact_id()::text::bigint % 1000000000) then
+        perform pg_advisory_lock(4711, (pg_current_xact_id()::text::bigint % 1000000000)::integer);`
+    ]
+  ]
+}
+
+/** The version is looked at first, so a repeat is a conflict. */
+export const versionBeforeIds: WrongSql = {
+  swaps: [
+    [
+      "-- The events that a repeat would find",
+      `if p_expected >= 0 then return (3, v_current, null)::"wrong".verdict; end if; -- `
+    ]
+  ]
+}
+
+/** Who expects nothing and loses a race is told of a conflict. */
+export const anyConflicts: WrongSql = {
+  swaps: [
+    [
+      "v_current := -1;\n    -- Who won",
+      "if p_expected = -1 then return array[3, v_current + 1]::bigint[]; end if;\n    v_current := -1;\n    -- Who won"
+    ]
+  ]
+}
+
+/** Sessions draw positions in advance, and use them after others have used higher ones. */
+export const cachedSequence: WrongSql = { swaps: [["cache 1 owned", "cache 20 owned"]] }
+
+/**
+ * The store of the current client with its SQL swapped. Dies at the end when a swap met nothing: then the store was right.
+ */
+export const layer = ({ swaps }: WrongSql) =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const sql = yield* PgClient.PgClient
+      const met = new Set<number>()
+      const swap = (text: string) =>
+        swaps.reduce((text, [from, to], i) => {
+          const swapped = typeof from === "string" ? text.replaceAll(from, () => to) : text.replace(from, to)
+          if (swapped !== text) {
+            met.add(i)
+          }
+          return swapped
+        }, text)
+      const wrong = new Proxy(sql, {
+        get: (target, key) =>
+          key === "unsafe"
+            ? (text: string, parameters?: ReadonlyArray<unknown>) => target.unsafe(swap(text), parameters)
+            : Reflect.get(target, key),
+        apply: (target, self, [first, ...rest]: ReadonlyArray<any>) => {
+          if (!Array.isArray(first) || !("raw" in first)) {
+            return Reflect.apply(target, self, [first, ...rest])
+          }
+          const strings = swap(first.join("«»")).split("«»")
+          return Reflect.apply(target, self, [Object.assign(strings, { raw: strings }), ...rest])
+        }
+      })
+      yield* Effect.addFinalizer(() =>
+        met.size === swaps.length
+          ? Effect.void
+          : Effect.die(
+              new Error(
+                `${swaps.length - met.size} of ${swaps.length} swaps met no SQL: ${[...swaps.keys()].filter((i) => !met.has(i)).map((i) => swaps[i]![0])}`
+              )
+            )
+      )
+      return yield* Layer.build(
+        Layer.fresh(PgEventStore.layerClient({ schema })).pipe(Layer.provide(Layer.succeed(PgClient.PgClient, wrong)))
+      )
+    })
+  )
