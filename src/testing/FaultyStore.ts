@@ -237,8 +237,9 @@ const InTransaction = Context.Reference<boolean>("effect-decider/testing/FaultyS
 
 const isExact = ({ _tag }: ExpectedVersion.ExpectedVersion): boolean => _tag === "Exact" || _tag === "NoStream"
 
-const lost = (operation: string) =>
-  Effect.fail(new CommitUnknown({ operation, cause: new Error("FaultyStore lost the answer") }))
+const lost = (operation: string) => Effect.fail(new CommitUnknown({ operation, cause: noAnswer }))
+
+const noAnswer = new Error("FaultyStore lost the answer")
 
 const versionOf = (store: EventStore.EventStore["Service"], stream: EventStore.Write["stream"]) =>
   Effect.orDie(store.streamVersion(stream))

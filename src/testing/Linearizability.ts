@@ -107,7 +107,10 @@ export class NotLinearizable extends Data.TaggedError("NotLinearizable")<{
     const unknown = operations.filter(({ outcome }) => outcome._tag === "Unknown").length
     return [
       `"${entity}" has no order of its ${total} commands that explains what they were answered.`,
-      `From version ${from.version} with the state ${show(from.state)} these ${operations.length} contradict each other:`,
+      `From version ${from.version} with the state ${show(from.state)} ` +
+        (operations.length === 1
+          ? "this one cannot be explained:"
+          : `these ${operations.length} contradict each other:`),
       ...operations.map(line),
       ...(unknown === 0 ? [] : [`It makes no difference whether the ${unknown} without an answer took effect.`])
     ].join("\n")
@@ -140,7 +143,7 @@ const answer = (outcome: Outcome<unknown, unknown, unknown>): string => {
         ...(outcome.state === undefined ? [] : [`state ${show(outcome.state)}`])
       ].join(", ")
     case "Refused":
-      return `refused with ${show(outcome.refusal)}`
+      return `refused with ${showError(outcome.refusal)}`
     case "Terminated":
       return "refused, for it has ended"
     case "Unknown":
@@ -149,6 +152,10 @@ const answer = (outcome: Outcome<unknown, unknown, unknown>): string => {
       return "not made"
   }
 }
+
+// An error shows its name only, and what it tells is what matters here.
+const showError = (error: unknown): string =>
+  error instanceof Error ? `${error.name} ${show({ ...error })}` : show(error)
 
 /**
  * Checks a history against the decider that should have answered it.
@@ -328,6 +335,12 @@ const same = (a: unknown, b: unknown): boolean => difference(a, b) === undefined
 /** Without an answer up to the moment that is looked at: it need not have taken effect. */
 const isOptional = ({ ended }: { readonly ended: number }): boolean => ended === Infinity
 
+/** Answered in a way that leaves the entity as it was. */
+const changesNothing = ({ outcome }: Operation<unknown, unknown, unknown, unknown>): boolean =>
+  outcome._tag === "Refused" ||
+  outcome._tag === "Terminated" ||
+  (outcome._tag === "Accepted" && outcome.events.length === 0)
+
 /** The state after a command, if it would be answered so; `undefined` when not, or when it need not be looked at. */
 const apply = <Command, State, Event, Refusal>(
   decider: Decider.Decider<Command, State, Event, Refusal>,
@@ -388,31 +401,46 @@ const hasOrder = <Command, State, Event, Refusal>(
     states.push(folded)
     return true
   }
-  // Which may come next: those called before any of the others was answered. First those that must come at all.
+  // Which told the version that they were decided on: at that version no other can change the entity.
+  const decidedOn = new Map<number, number>()
+  for (const [i, { outcome }] of operations.entries()) {
+    if (outcome._tag === "Accepted" && outcome.version !== undefined && outcome.events.length > 0) {
+      decidedOn.set(outcome.version - outcome.events.length, i)
+    }
+  }
+  // Which may come next: those called before any of the others was answered.
   let first = 0
-  const candidates = (): ReadonlyArray<number> => {
+  const candidates = (current: Folded<State>): ReadonlyArray<number> => {
     while (first < operations.length && isTaken(first)) {
       first++
     }
-    const must: Array<number> = []
-    const may: Array<number> = []
+    const open: Array<number> = []
     let answered = Infinity
     for (let i = first; i < operations.length && operations[i]!.started < answered; i++) {
       if (!isTaken(i)) {
-        const operation = operations[i]!
-        answered = Math.min(answered, operation.ended)
-        ;(isOptional(operation) ? may : must).push(i)
+        answered = Math.min(answered, operations[i]!.ended)
+        open.push(i)
       }
     }
-    return [
-      ...must.filter((i) => operations[i]!.started < answered),
-      ...may.filter((i) => operations[i]!.started < answered)
-    ]
+    const next = open.filter((i) => operations[i]!.started < answered)
+    // What changes nothing and fits may as well come now: in any order in which it comes later it can be moved here.
+    const free = next.find(
+      (i) => changesNothing(operations[i]!) && apply(decider, operations[i]!, current) !== undefined
+    )
+    if (free !== undefined) {
+      return [free]
+    }
+    const told = decidedOn.get(current.version)
+    if (told !== undefined && !isTaken(told) && !isOptional(operations[told]!)) {
+      return next.filter((i) => i === told)
+    }
+    // Those that must come at all before those that need not, the most urgent first.
+    return next.sort((a, b) => operations[a]!.ended - operations[b]!.ended)
   }
 
   let left = operations.filter((operation) => !isOptional(operation)).length
   let current = start
-  let next = candidates()
+  let next = candidates(start)
   let tried = 0
   const path: Array<{ readonly before: Folded<State>; readonly next: ReadonlyArray<number>; readonly tried: number }> =
     []
@@ -434,7 +462,7 @@ const hasOrder = <Command, State, Event, Refusal>(
       left -= isOptional(operations[i]!) ? 0 : 1
       path.push({ before: current, next, tried })
       current = after
-      next = candidates()
+      next = candidates(current)
       tried = 0
       continue
     }
@@ -488,10 +516,6 @@ const shortest = <Command, State, Event, Refusal>(
   }
   const end = answers[low]!
   let part = until(end)
-  const changesNothing = ({ outcome }: Own) =>
-    outcome._tag === "Refused" ||
-    outcome._tag === "Terminated" ||
-    (outcome._tag === "Accepted" && outcome.events.length === 0)
   for (const operation of part) {
     const without = part.filter((other) => other !== operation)
     if (changesNothing(operation) && operation.ended !== end && isWrong(without, start)) {

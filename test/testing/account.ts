@@ -1,0 +1,58 @@
+/**
+ * A domain for tests of histories: accounts, whose refusals tell the balance they were decided on.
+ */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { Category, CommandHandler, Decider, EventSchema } from "effect-decider"
+
+export const AccountEvent = Schema.TaggedUnion({
+  Deposited: { amount: Schema.Int },
+  Withdrawn: { amount: Schema.Int },
+  Closed: {}
+})
+export type AccountEvent = typeof AccountEvent.Type
+
+export type AccountCommand =
+  | { readonly _tag: "Deposit"; readonly amount: number }
+  | { readonly _tag: "Withdraw"; readonly amount: number }
+  | { readonly _tag: "Look" }
+  | { readonly _tag: "Close" }
+
+export interface AccountState {
+  readonly balance: number
+  readonly isClosed: boolean
+}
+
+export class TooLittle extends Schema.TaggedError<TooLittle>()("TooLittle", { balance: Schema.Int }) {}
+
+export const Account = Decider.tagged<AccountCommand, AccountState, AccountEvent>()({
+  initialState: { balance: 0, isClosed: false },
+  decide: {
+    Deposit: ({ amount }) => Result.succeed([AccountEvent.cases.Deposited.make({ amount })]),
+    Withdraw: ({ amount }, { balance }) =>
+      amount > balance
+        ? Result.fail(new TooLittle({ balance }))
+        : Result.succeed([AccountEvent.cases.Withdrawn.make({ amount })]),
+    Look: () => Result.succeed([]),
+    Close: () => Result.succeed([AccountEvent.cases.Closed.make({})])
+  },
+  evolve: {
+    Deposited: (state, { amount }) => ({ ...state, balance: state.balance + amount }),
+    Withdrawn: (state, { amount }) => ({ ...state, balance: state.balance - amount }),
+    Closed: (state) => ({ ...state, isClosed: true })
+  },
+  isTerminal: ({ isClosed }) => isClosed
+})
+
+export const deposit = (amount: number): AccountCommand => ({ _tag: "Deposit", amount })
+export const withdraw = (amount: number): AccountCommand => ({ _tag: "Withdraw", amount })
+export const look: AccountCommand = { _tag: "Look" }
+
+export const category = Category.make("account", {
+  decider: Account,
+  events: EventSchema.make({ event: AccountEvent })
+})
+
+export type Handler = CommandHandler.CommandHandler<AccountCommand, AccountState, AccountEvent, TooLittle>
+
+export const handler = CommandHandler.make({ category })
