@@ -1,0 +1,78 @@
+/**
+ * The short form of `npm run soak`: everything is killed once at least.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { DatabaseSync } from "node:sqlite"
+import * as Soak from "./run.ts"
+
+const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 32))
+
+const isSound = ({ errors, happened, mustBeZero }: Soak.Report) => {
+  assert.deepStrictEqual(
+    Object.entries(mustBeZero).filter(([, count]) => count !== 0),
+    [],
+    `seed ${seed}: ${errors.join("\n")}`
+  )
+  assert.isAbove(happened["actions acknowledged"]!, 100, JSON.stringify(happened))
+}
+
+describe("kill -9 under load loses, halves, doubles and skips nothing", () => {
+  it.live(
+    "on PostgreSQL: of writers, sessions, backends and the server",
+    () =>
+      Effect.gen(function* () {
+        const report = yield* Soak.postgres({ seed, millis: 5500, writers: 2, fibers: 6, pause: 4, interval: 1000 })
+        isSound(report)
+        assert.strictEqual(
+          Object.keys(report.happened).filter((name) => name.includes("kill")).length,
+          4,
+          JSON.stringify(report.happened)
+        )
+      }),
+    120_000
+  )
+
+  it.live(
+    "on SQLite: of writers",
+    () =>
+      Effect.gen(function* () {
+        isSound(yield* Soak.sqlite({ seed, millis: 2500, writers: 2, fibers: 4, pause: 4, interval: 500 }))
+      }),
+    120_000
+  )
+
+  it.live(
+    "and would tell if there were one event less, and one taken for another",
+    () =>
+      Effect.gen(function* () {
+        const { mustBeZero } = yield* Soak.sqlite({
+          seed,
+          millis: 200,
+          writers: 1,
+          fibers: 4,
+          pause: 4,
+          interval: 300,
+          tamper: (filename) => {
+            const database = new DatabaseSync(filename)
+            database.exec("DELETE FROM effect_decider_events WHERE position = 40")
+            database.exec(
+              "UPDATE effect_decider_events SET id = (SELECT id FROM effect_decider_events WHERE position = 20) WHERE position = 21"
+            )
+            database.close()
+          }
+        })
+        for (const what of [
+          "actions there by half",
+          "stream versions out of order, missing or twice",
+          "event ids there twice"
+        ]) {
+          assert.isAbove(mustBeZero[what]!, 0, what)
+        }
+        for (const [what, count] of Object.entries(mustBeZero)) {
+          assert.isTrue(!what.startsWith("differences") || count > 0, what)
+        }
+      }),
+    60_000
+  )
+})
