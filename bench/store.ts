@@ -28,7 +28,7 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
     store: "PgEventStore",
     client: "@effect/sql-pg",
     batchCallers: [1, 32],
-    bars: { load: { p50: 45 }, read: { ratio: 0.9 }, decoded: { ratio: 0.5 } },
+    bars: { load: { p50: 45 }, read: { ratio: 0.9 }, decoded: { ratio: 0.5 }, execute: { ratio: 0.6 } },
     executeCallers: 128
   })
   return {
