@@ -308,6 +308,11 @@ export class EventStore extends Context.Service<
      * a version conflict, leaves the transaction usable; a nested transaction that fails takes back only its own part.
      */
     readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TransactionError, R>
+
+    /**
+     * Whether the current fiber is in a transaction, so that what it appends may still be taken back.
+     */
+    readonly isInTransaction: Effect.Effect<boolean>
   }
 >()("effect-decider/store/EventStore") {}
 
@@ -643,7 +648,8 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
     import: Import.make(primitives),
     head: primitives.head,
     changes: primitives.changes,
-    withTransaction: primitives.withTransaction
+    withTransaction: primitives.withTransaction,
+    isInTransaction: primitives.isInTransaction
   })
 }
 
