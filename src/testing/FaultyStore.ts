@@ -25,7 +25,7 @@ import { Chance } from "./internal/chance.ts"
  *
  * - `seed`: what the choices start from; another one each time by default. With the same seed and the same calls in the
  *   same order the same goes wrong.
- * - `latency`: each call takes up to so much longer, before it reaches the store and on the way back.
+ * - `latency`: each call with one answer takes up to so much longer on its way to the store, and again on the way back.
  * - `conflict`: an append that expects a version is told `VersionConflict`, as if somebody had been faster. Nothing is
  *   written. Not for events that were sent before, for which it could be a lie.
  * - `duplicate`: an append that expects a version reaches the store twice. (What expects none promises less about repeats.)
@@ -130,7 +130,7 @@ export const make = (
       const expecting = writes.find(({ expected }) => isExact(expected))
       if (isFresh && expecting !== undefined && happens(faults.conflict, "conflicts")) {
         const { expected, stream } = expecting
-        return yield* new VersionConflict({ stream, expected, actual: yield* versionOf(store, stream) })
+        return yield* new VersionConflict({ stream, expected, actual: yield* store.streamVersion(stream) })
       }
       for (const { events } of writes) {
         for (const { id } of events) {
@@ -240,9 +240,6 @@ const isExact = ({ _tag }: ExpectedVersion.ExpectedVersion): boolean => _tag ===
 const lost = (operation: string) => Effect.fail(new CommitUnknown({ operation, cause: noAnswer }))
 
 const noAnswer = new Error("FaultyStore lost the answer")
-
-const versionOf = (store: EventStore.EventStore["Service"], stream: EventStore.Write["stream"]) =>
-  Effect.orDie(store.streamVersion(stream))
 
 /**
  * What a store is told of a retry only inside of the library: that the first attempt may have been made. An append that
