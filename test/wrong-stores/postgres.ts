@@ -28,7 +28,7 @@ export const xminHorizon: WrongSql = {
       "metadata json not null, xid bigint not null default pg_current_xact_id()::text::bigint,"
     ],
     [
-      /(events e\s+where )(e\.position (?:>|<=))/g,
+      /((?:events|«») e\s+where )(e\.position (?:>|<=))/g,
       "$1(e.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint" +
         " or e.xid = pg_current_xact_id_if_assigned()::text::bigint) and $2"
     ]
