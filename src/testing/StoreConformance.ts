@@ -82,6 +82,21 @@ export interface Options<R = never> {
 export type ConformanceFailure = Kit.ConformanceFailure
 
 /**
+ * @since 0.1.0
+ */
+export declare namespace Options {
+  /**
+   * What the hooks need to run.
+   *
+   * @category utility types
+   * @since 0.1.0
+   */
+  export type Services<O extends Options<any>> = {
+    [K in keyof O]: O[K] extends Effect.Effect<any, any, infer R> ? Exclude<R, Scope.Scope> : never
+  }[keyof O]
+}
+
+/**
  * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `transactions`,
  * `reading a stream`, `reading all`, `pages`, `head`, `global order`, `tails`, `changes`, `listing`, `times`, `round trip`,
  * `imports`, `bad input`, `isolation`, `instances`, `crashes`, `model`.
@@ -193,12 +208,12 @@ export interface TestFunction {
  * @category registration
  * @since 0.1.0
  */
-export const register = <R = never>(
+export const register = <O extends Options<any> = {}>(
   test: TestFunction,
-  run: (effect: Effect.Effect<void, ConformanceFailure, EventStore | NoInfer<R>>) => Promise<void>,
-  options?: Options<R>
+  run: (effect: Effect.Effect<void, ConformanceFailure, EventStore | Options.Services<O>>) => Promise<void>,
+  options?: O
 ): void => {
-  for (const { name, run: effect, skipped } of cases(options)) {
+  for (const { name, run: effect, skipped } of cases<Options.Services<O>>(options)) {
     const body = () => run(effect)
     if (skipped === undefined) {
       test(name, body)

@@ -29,7 +29,7 @@ describe("PgEventStore", () => {
     const client = Postgres.layer({ startupParameters: { search_path: "nowhere" } })
     const runtime = ManagedRuntime.make(Layer.provideMerge(store, client))
     afterAll(() => runtime.dispose())
-    StoreConformance.register<PgClient.PgClient>(it, runtime.runPromise, {
+    StoreConformance.register(it, runtime.runPromise, {
       another: Effect.flatMap(PgClient.PgClient, ({ config }) =>
         Effect.map(open({ ...config, maxConnections: 5 }, { schema }), ({ store }) => store)
       ),

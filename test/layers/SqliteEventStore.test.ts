@@ -57,7 +57,7 @@ describe("SqliteEventStore", () => {
       await runtime.dispose()
       await Effect.runPromise(Scope.close(scope, Exit.void))
     })
-    StoreConformance.register<SqliteClient.SqliteClient>(it, runtime.runPromise, {
+    StoreConformance.register(it, runtime.runPromise, {
       another: Effect.flatMap(SqliteClient.SqliteClient, (sql) => Effect.map(open(sql.config), ({ store }) => store)),
       work: Effect.flatMap(SqliteClient.SqliteClient, (sql) =>
         Effect.andThen(sql`CREATE TABLE IF NOT EXISTS work (n INTEGER)`, sql`INSERT INTO work VALUES (1)`)
