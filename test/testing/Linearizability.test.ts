@@ -265,6 +265,7 @@ describe("CommandHandler", () => {
     const kinds = new Set(operations.map(({ outcome }) => outcome._tag))
     assert.isTrue(kinds.has("Accepted") && kinds.has("Refused"), "too few kinds of answers to show anything")
     assert.isAbove(operations.filter(({ outcome }) => outcome._tag !== "NotMade").length, 500)
+    return { kinds }
   })
 
   it.live("answers rightly on memory", () =>
@@ -287,6 +288,25 @@ describe("CommandHandler", () => {
       const config = yield* Postgres.database
       const stores = [yield* Pg.open(config), yield* Pg.open(config)]
       yield* answersRightly(stores.map(({ store }) => store))
+    })
+  )
+
+  it.live("answers rightly on PostgreSQL while its sessions are killed", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const victims = [yield* Pg.open(config), yield* Pg.open(config)]
+      const { sql } = yield* Pg.open(config)
+      yield* Effect.forkScoped(
+        Effect.forever(
+          Effect.andThen(
+            Effect.sleep("30 millis"),
+            sql`select pg_terminate_backend(pid) from pg_stat_activity
+              where datname = current_database() and pid <> pg_backend_pid() and state = 'active'`
+          )
+        )
+      )
+      const { kinds } = yield* answersRightly(victims.map(({ store }) => store))
+      assert.isTrue(kinds.has("NotMade") || kinds.has("Unknown"), "nobody was killed in the middle of a command")
     })
   )
 
