@@ -347,6 +347,7 @@ class Log {
       if (events.length === 0) {
         this.streams.delete(stream)
         this.names = undefined
+        this.isSorted = false
       }
     }
   }

@@ -172,5 +172,21 @@ export const cases: ReadonlyArray<Kit.Case> = [
     for (const [what, option] of options) {
       yield* Kit.failsInvalidRequest(`streams with ${what}`, Stream.runDrain(store.streams(option)))
     }
+  }),
+
+  Kit.test("listing: by name, too, when a listing saw streams that were taken back", function* (store) {
+    const category = `c${Kit.unique()}`
+    const streams = ["c", "b", "d"].map((id) => Kit.streamOf(category, id))
+    for (const stream of streams) {
+      yield* store.append(Kit.write(stream, NoStream, Kit.newEvent()))
+    }
+    const wanted = [streams[1], streams[0], streams[2]]
+    const inside = Effect.andThen(
+      store.append(Kit.write(Kit.streamOf(category, "a"), NoStream, Kit.newEvent())),
+      list(store, { category })
+    )
+    const taken = yield* Effect.flip(store.withTransaction(Effect.flatMap(inside, Effect.fail)))
+    Kit.same("the number of streams inside", Array.isArray(taken) && taken.length, 4)
+    Kit.same("the streams afterwards", names(yield* list(store, { category })), wanted)
   })
 ]
