@@ -14,7 +14,7 @@ import type { NewEvent } from "../../../store/NewEvent.ts"
 import type { Position } from "../../../store/Position.ts"
 import type { RecordedEvent } from "../../../store/RecordedEvent.ts"
 import { VersionConflict } from "../../../store/StoreError.ts"
-import type { StreamId } from "../../../store/StreamId.ts"
+import * as StreamId from "../../../store/StreamId.ts"
 import { Chance } from "../chance.ts"
 import * as Kit from "./kit.ts"
 
@@ -31,7 +31,7 @@ interface Attempt {
 
 interface Scene {
   readonly store: Kit.Store
-  readonly streams: readonly [StreamId, ...ReadonlyArray<StreamId>]
+  readonly streams: readonly [StreamId.StreamId, ...ReadonlyArray<StreamId.StreamId>]
   readonly attempts: Array<Attempt>
   readonly isOver: () => boolean
   /** Whether sessions are killed, so that calls may fail for it. */
@@ -82,7 +82,7 @@ const slowWriter = Effect.fnUntraced(function* (scene: Scene, chance: Chance) {
   const { store, streams } = scene
   while (!scene.isOver()) {
     const pause = Effect.suspend(() => Effect.sleep(chance.next() * 15))
-    const own = Kit.newStream(streams[0].slice(0, streams[0].indexOf("-")))
+    const own = Kit.newStream(StreamId.category(streams[0]))
     const [first, second, third] = [Kit.newEvent(), Kit.newEvent(), Kit.newEvent()]
     yield* attempt(
       scene,
@@ -112,7 +112,7 @@ const slowWriter = Effect.fnUntraced(function* (scene: Scene, chance: Chance) {
 /** Many short transactions, which begin and end while a reader asks how far it may go. */
 const hastyWriter = Effect.fnUntraced(function* (scene: Scene, chance: Chance) {
   const { store, streams } = scene
-  const within = streams[0].slice(0, streams[0].indexOf("-"))
+  const within = StreamId.category(streams[0])
   while (!scene.isOver()) {
     const events = Kit.newEvents(1 + chance.below(2))
     const append = store.append(Kit.write(Kit.newStream(within), Any, ...events))
@@ -236,6 +236,9 @@ const scene = Effect.fnUntraced(function* (
           : [[0, 1], "what nobody knows of is there once or not at all"]
     Kit.holds(what, wanted.includes(counts[0]!) && counts.every((count) => count === counts[0]), counts)
   }
+  const wanted = new Set(shared.attempts.flatMap(({ events }) => Kit.ids(events)))
+  const others = Kit.ids(log).filter((id) => !wanted.has(id))
+  Kit.same("what else is there, as from nested transactions that were taken back", others, [])
   Kit.holds("something was written", log.length > 0, log.length)
 })
 
