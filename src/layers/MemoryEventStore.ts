@@ -10,7 +10,7 @@
  *
  * @since 0.1.0
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
@@ -51,15 +51,26 @@ export const maxScanned = 10_000
  */
 export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__*/ Effect.sync(() => {
   const log = new Log()
-  const root = new Turn(undefined, 0)
+  const root = new Turn(undefined, 0, 0)
   const Current = Context.Reference<Turn>(`effect-decider/layers/MemoryEventStore/Turn/${nextStore++}`, {
     defaultValue: () => root
   })
 
-  const reading = <A>(read: (visible: number) => A): Effect.Effect<A> =>
+  const reading = <A>(read: (visible: number, turn: Turn) => A): Effect.Effect<A> =>
     Effect.withFiber((fiber) => {
       const turn = fiber.getRef(Current)
-      return turn.isOpen ? Effect.succeed(read(turn.visible(log))) : ended
+      return turn.isOpen ? Effect.succeed(read(turn.visible(log), turn)) : ended
+    })
+
+  const writing = <A, E>(write: (turn: Turn, fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>) =>
+    Effect.withFiber<A, E>((fiber) => {
+      const turn = fiber.getRef(Current)
+      return turn.busy === 0
+        ? write(turn, fiber)
+        : inTurn(
+            turn,
+            Effect.suspend(() => write(turn, fiber))
+          )
     })
 
   const withTransaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -85,30 +96,24 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
     })
 
   return EventStore.make({
-    appendAll: (writes) =>
-      Effect.withFiber((fiber) => {
-        const turn = fiber.getRef(Current)
-        if (turn.busy === 0) {
-          return append(log, turn, writes, fiber)
-        }
-        return inTurn(
-          turn,
-          Effect.suspend(() => append(log, turn, writes, fiber))
-        )
-      }),
-    load: (stream, after) =>
-      reading((visible) => {
+    appendAll: (writes, options) => writing((turn, fiber) => append(log, turn, writes, options, fiber)),
+    load: (stream, after, idempotencyKey) =>
+      reading((visible, turn) => {
         const version = log.version(stream, visible)
-        return {
+        const loaded = {
           events: after < version ? log.stream(stream).slice(after, version) : [],
           version: StreamVersion.make(version)
         }
+        const recorded = idempotencyKey === undefined ? undefined : turn.record(log, idempotencyKey)
+        return recorded === undefined ? loaded : { ...loaded, recorded }
       }),
     readStreamPage: (stream, range) => reading((visible) => streamPage(log, stream, range, visible)),
     readPage: (range) => reading((visible) => page(log, range, visible)),
     streamVersion: (stream) => reading((visible) => StreamVersion.make(log.version(stream, visible))),
     head: reading((visible) => BigInt(visible) as Position),
-    withTransaction
+    withTransaction,
+    purgeIdempotencyRecords: (before) =>
+      writing((turn) => (turn.isOpen ? Effect.succeed(log.records.purge(before, turn.isRoot)) : ended))
   })
 })
 
@@ -150,6 +155,7 @@ const noEvents: ReadonlyArray<RecordedEvent> = []
 class Log {
   /** The event at position `n` has the index `n - 1`. */
   readonly events: Array<RecordedEvent> = []
+  readonly records = new Records()
   /** The event with version `n` has the index `n - 1`. A stream without events is not in it. */
   private readonly streams = new Map<StreamId, Array<RecordedEvent>>()
   private now: DateTime.Utc = utc(0)
@@ -255,6 +261,71 @@ class Log {
 }
 
 /**
+ * The idempotency records. What open transactions change is noted, so that it can be taken back and not be seen outside.
+ */
+class Records {
+  private readonly byKey = new Map<string, Remembered>()
+  private readonly changes: Array<readonly [key: string, before: Remembered | undefined]> = []
+
+  /** How many changes open transactions have made up to now. */
+  get changed(): number {
+    return this.changes.length
+  }
+
+  /** The record of a key as it was before all but the first `changed` changes. */
+  get(key: string, changed: number): EventStore.IdempotencyRecord | undefined {
+    for (let i = changed; i < this.changes.length; i++) {
+      if (this.changes[i]![0] === key) {
+        return this.changes[i]![1]?.record
+      }
+    }
+    return this.byKey.get(key)?.record
+  }
+
+  add(record: EventStore.IdempotencyRecord, at: number, isFinal: boolean): void {
+    if (!isFinal) {
+      this.changes.push([record.key, undefined])
+    }
+    this.byKey.set(record.key, { record, at })
+  }
+
+  purge(before: number, isFinal: boolean): number {
+    let purged = 0
+    for (const [key, remembered] of this.byKey) {
+      if (remembered.at < before) {
+        if (!isFinal) {
+          this.changes.push([key, remembered])
+        }
+        this.byKey.delete(key)
+        purged++
+      }
+    }
+    return purged
+  }
+
+  /** Takes back all but the first `changed` changes. */
+  rollback(changed: number): void {
+    while (this.changes.length > changed) {
+      const [key, before] = this.changes.pop()!
+      if (before === undefined) {
+        this.byKey.delete(key)
+      } else {
+        this.byKey.set(key, before)
+      }
+    }
+  }
+
+  commit(): void {
+    this.changes.length = 0
+  }
+}
+
+interface Remembered {
+  readonly record: EventStore.IdempotencyRecord
+  readonly at: number
+}
+
+/**
  * Who may write: the store itself, a transaction on it, or a nested one. Appends and nested transactions of one level take
  * turns, so that at any time at most one chain of open transactions goes from the store inwards.
  */
@@ -266,10 +337,16 @@ class Turn {
   private inner: Turn | undefined = undefined
   private readonly outer: Turn | undefined
   private readonly start: number
+  private readonly changed: number
 
-  constructor(outer: Turn | undefined, start: number) {
+  constructor(outer: Turn | undefined, start: number, changed: number) {
     this.outer = outer
     this.start = start
+    this.changed = changed
+  }
+
+  get isRoot(): boolean {
+    return this.outer === undefined
   }
 
   /**
@@ -279,8 +356,15 @@ class Turn {
     return this.inner === undefined ? log.events.length : this.inner.start
   }
 
+  /**
+   * The record of a key for who reads on this level.
+   */
+  record(log: Log, key: string): EventStore.IdempotencyRecord | undefined {
+    return log.records.get(key, this.inner === undefined ? log.records.changed : this.inner.changed)
+  }
+
   begin(log: Log): Turn {
-    this.inner = new Turn(this, log.events.length)
+    this.inner = new Turn(this, log.events.length, log.records.changed)
     return this.inner
   }
 
@@ -289,6 +373,9 @@ class Turn {
     this.inner?.end(log, false)
     if (!commits) {
       log.truncate(this.start)
+      log.records.rollback(this.changed)
+    } else if (this.outer!.isRoot) {
+      log.records.commit()
     }
     this.isOpen = false
     this.outer!.inner = undefined
@@ -323,26 +410,66 @@ const append = (
   log: Log,
   turn: Turn,
   writes: NonEmptyReadonlyArray<EventStore.Write>,
+  options: EventStore.AppendAllOptions,
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> => {
   if (!turn.isOpen) {
     return ended
   }
   const clock = fiber.getRef(Clock.Clock)
+  return options.idempotency.length === 0
+    ? appendPlain(log, writes, clock)
+    : appendRecorded(log, turn, writes, options, clock)
+}
+
+const appendPlain = (
+  log: Log,
+  writes: NonEmptyReadonlyArray<EventStore.Write>,
+  clock: Clock.Clock
+): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> => {
   const written = writes.length === 1 ? log.writePlain(writes[0], clock) : undefined
-  if (written !== undefined) {
-    return Effect.succeed([written])
+  return written === undefined
+    ? executeAll(log, writes, Verdict.all(writes, judge(log)), clock)
+    : Effect.succeed([written])
+}
+
+const appendRecorded = (
+  log: Log,
+  turn: Turn,
+  writes: NonEmptyReadonlyArray<EventStore.Write>,
+  options: EventStore.AppendAllOptions,
+  clock: Clock.Clock
+): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> => {
+  const stored = options.idempotency.flatMap(({ key }) => turn.record(log, key) ?? [])
+  if (isArrayNonEmpty(stored)) {
+    return executeAll(log, writes, Verdict.recorded(writes, options, stored, judge(log)), clock)
   }
-  const verdicts = Verdict.all(writes, (write) => {
-    const events = log.stream(write.stream)
-    return Verdict.one(write, events.length, (version, count) =>
-      events.slice(version, version + count).map((event) => event.id)
-    )
+  return Effect.map(appendPlain(log, writes, clock), (written) => {
+    if (!written.some((answer) => answer.repeated)) {
+      for (const record of options.idempotency) {
+        log.records.add(record, clock.currentTimeMillisUnsafe(), turn.isRoot)
+      }
+    }
+    return written
   })
-  return Result.isFailure(verdicts)
+}
+
+const judge = (log: Log) => (write: EventStore.Write) => {
+  const events = log.stream(write.stream)
+  return Verdict.one(write, events.length, (version, count) =>
+    events.slice(version, version + count).map((event) => event.id)
+  )
+}
+
+const executeAll = <E extends AppendError>(
+  log: Log,
+  writes: NonEmptyReadonlyArray<EventStore.Write>,
+  verdicts: Result.Result<ReadonlyArray<Verdict.Verdict>, E>,
+  clock: Clock.Clock
+): Effect.Effect<ReadonlyArray<EventStore.Written>, E> =>
+  Result.isFailure(verdicts)
     ? Effect.fail(verdicts.failure)
     : Effect.succeed(writes.map((write, i) => execute(log, write, verdicts.success[i]!, clock)))
-}
 
 const execute = (
   log: Log,

@@ -21,6 +21,7 @@ import type { StoreUnavailable } from "../store/StoreError.ts"
 import * as Append from "./internal/sqliteAppend.ts"
 import { isCommitLost } from "./internal/sqliteFailure.ts"
 import * as Read from "./internal/sqliteRead.ts"
+import * as Records from "./internal/sqliteRecords.ts"
 import * as Schema from "./internal/sqliteSchema.ts"
 import * as Failure from "./internal/storeFailure.ts"
 import * as Transaction from "./internal/transaction.ts"
@@ -82,12 +83,23 @@ export const make = Effect.fnUntraced(function* (
 
   return EventStore.make({
     appendAll: Append.make(writer),
-    load: (stream, after) => reading("load", (sql) => Read.load(sql, stream, after)),
+    load: (stream, after, idempotencyKey) =>
+      reading("load", (sql) =>
+        idempotencyKey === undefined
+          ? Read.load(sql, stream, after)
+          : // The record first, so that the events are at least as new.
+            Effect.flatMap(Records.get(sql, idempotencyKey), (recorded) =>
+              Effect.map(Read.load(sql, stream, after), (loaded) =>
+                recorded === undefined ? loaded : { ...loaded, recorded }
+              )
+            )
+      ),
     readStreamPage: (stream, range) => reading("readStream", (sql) => Read.readStreamPage(sql, stream, range)),
     readPage: (range) => reading("read", (sql) => Read.readPage(sql, range)),
     streamVersion: (stream) => reading("streamVersion", (sql) => Read.streamVersion(sql, stream)),
     head: reading("head", Read.head),
-    withTransaction: Transaction.make(writer, isCommitLost)
+    withTransaction: Transaction.make(writer, isCommitLost),
+    purgeIdempotencyRecords: (before) => Records.purge(writer, before)
   })
 })
 

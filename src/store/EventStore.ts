@@ -8,9 +8,11 @@
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Context from "effect/Context"
+import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Criteria from "./Criteria.ts"
 import type { ExpectedVersion } from "./ExpectedVersion.ts"
@@ -35,11 +37,35 @@ export interface Write {
 }
 
 /**
+ * What is remembered of a request, in the same transaction as what the request wrote: when the request comes again, its
+ * first outcome is there to be answered.
+ *
+ * - `key`: names the request; at most 512 bytes.
+ * - `fingerprint`: tells a repeat of the request from another request that uses the same key, for example a hash of what
+ *   was asked; at most 256 bytes.
+ * - `outcome`: what to answer to a repeat; at most 64 KiB of JSON.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface IdempotencyRecord {
+  readonly key: string
+  readonly fingerprint: string
+  readonly outcome: Schema.Json
+}
+
+/**
+ * - `condition`: not supported yet.
+ * - `idempotency`: records to store together with the events, also with none: an empty write stores them when its
+ *   expectation holds. If one of the keys is recorded already, nothing is written and the append fails with
+ *   `AlreadyRecorded`, whatever else there is to say about it. A repeat by event ids stores none.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface AppendOptions {
   readonly condition?: Criteria.AppendCondition | undefined
+  readonly idempotency?: ReadonlyArray<IdempotencyRecord> | undefined
 }
 
 /**
@@ -97,7 +123,20 @@ export interface ReadOptions {
 }
 
 /**
- * A stream for folding: its events after the asked version, and its version.
+ * - `after`: only events with a higher version; 0 by default.
+ * - `idempotencyKey`: looks up what is recorded under this key in the same round trip.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LoadOptions {
+  readonly after?: number | undefined
+  readonly idempotencyKey?: string | undefined
+}
+
+/**
+ * A stream for folding: its events after the asked version, its version, and what is recorded under the asked key. The
+ * events are at least as new as the record.
  *
  * @category models
  * @since 0.1.0
@@ -105,6 +144,7 @@ export interface ReadOptions {
 export interface LoadedStream {
   readonly events: ReadonlyArray<RecordedEvent>
   readonly version: StreamVersion
+  readonly recorded?: IdempotencyRecord
 }
 
 /**
@@ -129,7 +169,8 @@ export interface Page {
  *
  * **Gotchas**
  *
- * Nothing else than `append`, `appendAll` and `withTransaction` writes, and nothing ever changes or removes an event.
+ * Nothing else than `append`, `appendAll`, `withTransaction` and `purgeIdempotencyRecords` writes, and nothing ever changes
+ * or removes an event.
  *
  * @category services
  * @since 0.1.0
@@ -157,10 +198,7 @@ export class EventStore extends Context.Service<
     /**
      * Loads a stream for folding, whole or after a version, in one round trip.
      */
-    readonly load: (
-      stream: StreamId,
-      options?: { readonly after?: number | undefined }
-    ) => Effect.Effect<LoadedStream, ReadError>
+    readonly load: (stream: StreamId, options?: LoadOptions) => Effect.Effect<LoadedStream, ReadError>
 
     /**
      * Reads a stream in version order, page by page as the consumer takes it.
@@ -194,6 +232,12 @@ export class EventStore extends Context.Service<
      * a version conflict, leaves the transaction usable; a nested transaction that fails takes back only its own part.
      */
     readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TransactionError, R>
+
+    /**
+     * Removes the idempotency records that are older, and answers how many there were. Requests with their keys are new
+     * ones from then on. Doing it again is safe.
+     */
+    readonly purgeIdempotencyRecords: (olderThan: DateTime.Utc) => Effect.Effect<number, TransactionError>
   }
 >()("effect-decider/store/EventStore") {}
 
@@ -280,6 +324,19 @@ export interface Range {
 }
 
 /**
+ * - `idempotency`: the records to store with the events; their keys differ.
+ * - `isRetry`: the first try of the same append ended without an answer. If it took effect, its records are there, and
+ *   must not be taken for somebody else's.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AppendAllOptions {
+  readonly idempotency: ReadonlyArray<IdempotencyRecord>
+  readonly isRetry: boolean
+}
+
+/**
  * What the maker of a store writes. Everything it is given has been checked, and the events are private copies whose data,
  * metadata and tags are frozen.
  *
@@ -287,13 +344,22 @@ export interface Range {
  * @since 0.1.0
  */
 export interface Primitives {
-  readonly appendAll: (writes: NonEmptyReadonlyArray<Write>) => Effect.Effect<ReadonlyArray<Written>, AppendError>
-  readonly load: (stream: StreamId, after: number) => Effect.Effect<LoadedStream, ReadError>
+  readonly appendAll: (
+    writes: NonEmptyReadonlyArray<Write>,
+    options: AppendAllOptions
+  ) => Effect.Effect<ReadonlyArray<Written>, AppendError>
+  readonly load: (
+    stream: StreamId,
+    after: number,
+    idempotencyKey: string | undefined
+  ) => Effect.Effect<LoadedStream, ReadError>
   readonly readStreamPage: (stream: StreamId, range: StreamRange) => Effect.Effect<StreamPage, ReadError>
   readonly readPage: (range: Range) => Effect.Effect<Page, ReadError>
   readonly streamVersion: (stream: StreamId) => Effect.Effect<StreamVersion, ReadError>
   readonly head: Effect.Effect<Position, ReadError>
   readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TransactionError, R>
+  /** Removes the records from before a moment, in milliseconds since 1970. */
+  readonly purgeIdempotencyRecords: (before: number) => Effect.Effect<number, TransactionError>
 }
 
 /**
@@ -322,22 +388,27 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
       ? Effect.fail(range.failure)
       : primitives.readPage({ ...range.success, limit: Math.min(range.success.limit, pageSize) })
   }
+  const appendAll = (writes: ReadonlyArray<Write>, options?: AppendOptions) => {
+    const admitted = Admission.writes(writes, options)
+    if (Result.isFailure(admitted)) {
+      return Effect.fail(admitted.failure)
+    }
+    if (options?.idempotency === undefined || options.idempotency.length === 0) {
+      return primitives.appendAll(admitted.success, plain)
+    }
+    const idempotency = Admission.records(options.idempotency)
+    return Result.isFailure(idempotency)
+      ? Effect.fail(idempotency.failure)
+      : primitives.appendAll(admitted.success, { idempotency: idempotency.success, isRetry: false })
+  }
   return EventStore.of({
-    append: (write, options) =>
-      Effect.suspend(() => {
-        const admitted = Admission.writes([write], options)
-        return Result.isFailure(admitted)
-          ? Effect.fail(admitted.failure)
-          : Effect.map(primitives.appendAll(admitted.success), (written) => written[0]!)
-      }),
-    appendAll: (writes, options) =>
-      Effect.suspend(() => {
-        const admitted = Admission.writes(writes, options)
-        return Result.isFailure(admitted) ? Effect.fail(admitted.failure) : primitives.appendAll(admitted.success)
-      }),
+    append: (write, options) => Effect.suspend(() => Effect.map(appendAll([write], options), (written) => written[0]!)),
+    appendAll: (writes, options) => Effect.suspend(() => appendAll(writes, options)),
     load: (stream, options) => {
-      const range = Admission.streamRange("load", stream, options)
-      return Result.isFailure(range) ? Effect.fail(range.failure) : primitives.load(stream, range.success.after)
+      const range = Admission.loadRange(stream, options)
+      return Result.isFailure(range)
+        ? Effect.fail(range.failure)
+        : primitives.load(stream, range.success.after, options?.idempotencyKey)
     },
     readStream: (stream, options) => {
       const range = Admission.streamRange("readStream", stream, options)
@@ -353,9 +424,13 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
       return Result.isFailure(range) ? Effect.fail(range.failure) : primitives.streamVersion(stream)
     },
     head: primitives.head,
-    withTransaction: primitives.withTransaction
+    withTransaction: primitives.withTransaction,
+    // Nothing is older than 1970, and not every store knows such times.
+    purgeIdempotencyRecords: (olderThan) => primitives.purgeIdempotencyRecords(Math.max(0, olderThan.epochMilliseconds))
   })
 }
+
+const plain: AppendAllOptions = { idempotency: [], isRetry: false }
 
 const streamPages = (primitives: Primitives, stream: StreamId, range: StreamRange) =>
   Stream.paginate(range, (rest) =>

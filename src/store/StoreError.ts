@@ -84,6 +84,27 @@ export class IdempotencyViolation extends Schema.TaggedError<IdempotencyViolatio
 }
 
 /**
+ * An idempotency key of the append is recorded already. Nothing was written.
+ *
+ * The `outcome` is what was recorded first. Another `fingerprint` than that of the append says that the key belongs to
+ * another request.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class AlreadyRecorded extends Schema.TaggedError<AlreadyRecorded>("effect-decider/store/AlreadyRecorded")(
+  "AlreadyRecorded",
+  { key: Schema.String, fingerprint: Schema.String, outcome: Schema.Json }
+) {
+  override get message(): string {
+    return (
+      `The idempotency key ${JSON.stringify(abbreviate(this.key))} is recorded already, so nothing was written. ` +
+      "Return the recorded outcome if the fingerprint is that of this request; otherwise use another key."
+    )
+  }
+}
+
+/**
  * An event that no store can hold. Nothing was sent.
  *
  * `index` counts the events of the stream's write from 0.
@@ -209,6 +230,7 @@ export type AppendError =
   | VersionConflict
   | AppendConditionFailed
   | IdempotencyViolation
+  | AlreadyRecorded
   | InvalidEvent
   | InvalidRequest
   | StreamTombstoned
@@ -249,6 +271,7 @@ export const StoreError = Schema.Union([
   VersionConflict,
   AppendConditionFailed,
   IdempotencyViolation,
+  AlreadyRecorded,
   InvalidEvent,
   InvalidRequest,
   StreamTombstoned,

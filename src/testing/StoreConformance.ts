@@ -18,6 +18,7 @@ import * as Isolation from "./internal/conformance/isolation.ts"
 import type * as Kit from "./internal/conformance/kit.ts"
 import * as MultiWrite from "./internal/conformance/multiWrite.ts"
 import * as Races from "./internal/conformance/races.ts"
+import * as Records from "./internal/conformance/records.ts"
 import * as RoundTrip from "./internal/conformance/roundTrip.ts"
 import * as StreamReads from "./internal/conformance/streamReads.ts"
 import * as Transactions from "./internal/conformance/transactions.ts"
@@ -43,7 +44,7 @@ export interface Case {
 export type ConformanceFailure = Kit.ConformanceFailure
 
 /**
- * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `transactions`,
+ * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `records`, `transactions`,
  * `reading a stream`, `reading all`, `pages`, `head`, `round trip`, `bad input`, `isolation`.
  *
  * **Example** (Without a test runner)
@@ -70,6 +71,7 @@ export const cases: ReadonlyArray<Case> = [
   ...Races.cases,
   ...MultiWrite.cases,
   ...Idempotence.cases,
+  ...Records.cases,
   ...Transactions.cases,
   ...StreamReads.cases,
   ...GlobalReads.cases,

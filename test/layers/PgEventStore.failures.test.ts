@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -11,13 +10,13 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { BeginTransaction } from "effect/sql/SqlClient"
 import { isSqlError } from "effect/sql/SqlError"
-import * as Net from "node:net"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import { Any, Exact, NoStream } from "../../src/store/ExpectedVersion.ts"
 import { CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
+import { deafClient } from "./fixtures/pgDeaf.ts"
 import { heldOpen, newEvent, newEvents, newStream, open, waiting, write } from "./fixtures/pg.ts"
 
 /** Refuses anything but a failure of the store that had no effect. */
@@ -25,29 +24,6 @@ const isUnavailable = (error: unknown, isRetryable: boolean, words: RegExp): voi
   assert.instanceOf(error, StoreUnavailable)
   assert.match(error.message, words)
   assert.strictEqual(error.isRetryable, isRetryable)
-}
-
-/** A client whose connections hear nothing any more while `deaf`: what the server answers is lost with the connection. */
-const deafClient = (config: PgClient.PgPoolConfig) => {
-  const ears = { deaf: false }
-  const stream = () => {
-    const url = new URL(Redacted.value(config.url!))
-    const folder = url.searchParams.get("host")
-    const port = url.port === "" ? 5432 : Number(url.port)
-    const socket = folder?.startsWith("/")
-      ? Net.connect({ path: `${folder}/.s.PGSQL.${port}` })
-      : Net.connect({ host: folder ?? url.hostname, port })
-    const emit = socket.emit
-    socket.emit = function (this: Net.Socket, event: string, ...args: Array<any>) {
-      if (ears.deaf && event === "data") {
-        socket.destroy()
-        return true
-      }
-      return Reflect.apply(emit, this, [event, ...args]) as boolean
-    }
-    return socket
-  }
-  return { ears, config: { ...config, stream, maxConnections: 1 } }
 }
 
 describe("PgEventStore, failures", () => {

@@ -101,7 +101,10 @@ const columns = (events: ReadonlyArray<NewEvent> | undefined): ReadonlyArray<PgT
         )
       ]
 
-const array = (values: ReadonlyArray<unknown> | null, elementOid: number): PgTypes.Parameter =>
+/**
+ * An array of values as a parameter.
+ */
+export const array = (values: ReadonlyArray<unknown> | null, elementOid: number): PgTypes.Parameter =>
   Result.getOrThrow(PgTypes.array(values, elementOid))
 
 // Typed like arrays with values: a statement is prepared anew for other types.
@@ -171,7 +174,10 @@ const written = ({ stream }: Write, [status, version, ...positions]: Row): Writt
   repeated: Number(status) === Status.repeat
 })
 
-const verdict = (
+/**
+ * The verdict on a write that its row tells.
+ */
+export const verdict = (
   { events, expected, stream }: Write,
   status: number,
   version: number

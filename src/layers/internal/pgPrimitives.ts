@@ -1,18 +1,20 @@
 /**
  * What the PostgreSQL store sends for each call.
  */
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
-import type { Page, Primitives, Range } from "../../store/EventStore.ts"
-import type { StoreUnavailable } from "../../store/StoreError.ts"
+import type { AppendAllOptions, Page, Primitives, Range, Write, Written } from "../../store/EventStore.ts"
+import type { AppendError, StoreUnavailable } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import * as CriteriaSql from "./criteriaSql.ts"
 import * as FilteredPage from "./filteredPage.ts"
 import * as Append from "./pgAppend.ts"
 import { identifier } from "./pgNames.ts"
+import * as Records from "./pgRecords.ts"
 import * as Rows from "./pgRows.ts"
 import * as Failure from "./storeFailure.ts"
 import * as Transaction from "./transaction.ts"
@@ -91,10 +93,38 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
       found.map(([id]) => id as string)
     )
 
+  const appendRecorded = (
+    writes: NonEmptyReadonlyArray<Write>,
+    options: AppendAllOptions,
+    inTransaction: boolean
+  ): Effect.Effect<ReadonlyArray<Written>, AppendError> => {
+    const statement = sql.unsafe(text.appendRecorded, [
+      ...Append.several(writes, inTransaction),
+      ...Records.parameters(options)
+    ])
+    const answered = Effect.mapError(
+      statement.values,
+      Failure.ofCommit("append", (error) => !inTransaction && isLost(error))
+    )
+    return Effect.flatMap(
+      answered,
+      (found): Effect.Effect<ReadonlyArray<Written>, AppendError> =>
+        Records.answer(writes, options, found) ??
+        Append.answer(
+          writes,
+          found.map(([row]) => row as Append.Row),
+          idsAfter
+        )
+    )
+  }
+
   return {
-    appendAll: (writes) =>
+    appendAll: (writes, options) =>
       Effect.withFiber((fiber) => {
         const inTransaction = Transaction.isInside(sql, fiber)
+        if (options.idempotency.length > 0) {
+          return appendRecorded(writes, options, inTransaction)
+        }
         const first = writes[0]
         // In a transaction a check holds until its end, which only the function for several writes sees to.
         const statement =
@@ -113,14 +143,21 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
           )
         )
       }),
-    load: (stream, after) =>
-      Effect.flatMap(rows("load", sql.unsafe(text.load, [stream, after])), (found) =>
-        Effect.map(toEvents("load", found[0]![0] === null ? [] : found), (events) => ({
-          events,
+    load: (stream, after, idempotencyKey) => {
+      const statement =
+        idempotencyKey === undefined
+          ? sql.unsafe(text.load, [stream, after])
+          : sql.unsafe(text.loadRecorded, [stream, after, idempotencyKey])
+      return Effect.flatMap(rows("load", statement), (found) =>
+        Effect.map(toEvents("load", found[0]![0] === null ? [] : found), (events) => {
           // The row without an event has it too.
-          version: StreamVersion.make(found[found.length - 1]![2] as number)
-        }))
-      ),
+          const last = found[found.length - 1]!
+          const loaded = { events, version: StreamVersion.make(last[2] as number) }
+          const recorded = last[10] ?? null
+          return recorded === null ? loaded : { ...loaded, recorded: Records.toRecord(recorded) }
+        })
+      )
+    },
     readStreamPage: (stream, { after, direction, limit, upTo }) =>
       Effect.suspend(() => {
         const page = direction === "forward" ? text.streamForward : text.streamBackward
@@ -143,7 +180,16 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
         StreamVersion.make(row![0] as number)
       ),
     head: Effect.map(rows("head", sql.unsafe(text.head)), ([row]) => Rows.toPosition(row![0])),
-    withTransaction: Transaction.make(sql, isLost)
+    withTransaction: Transaction.make(sql, isLost),
+    purgeIdempotencyRecords: (before) =>
+      Effect.withFiber((fiber) => {
+        const inTransaction = Transaction.isInside(sql, fiber)
+        const failed = Failure.ofCommit("purgeIdempotencyRecords", (error) => !inTransaction && isLost(error))
+        return Effect.mapBoth(sql.unsafe(text.purge, [before]).values, {
+          onFailure: failed,
+          onSuccess: ([row]) => row![0] as number
+        })
+      })
   }
 }
 
@@ -171,16 +217,27 @@ export const statements = (schema: string) => {
     `select ${columns} from ${table} e where e.stream = $1 and e.version > $2 and e.version <= $3 ` +
     `order by e.version ${order} limit $4`
   const streamVersion = `select coalesce(max(e.version), 0) from ${table} e where e.stream = $1`
+  const load = (columns: string) =>
+    `select ${columns.replace("e.version", "coalesce(e.version, v.version)")} from (${streamVersion.replace(
+      "coalesce(max(e.version), 0)",
+      "coalesce(max(e.version), 0) as version"
+    )}) v left join lateral (select * from ${table} e where e.stream = $1 and e.version > $2 order by e.version) e on true`
+  const record =
+    "(select json_build_array(r.key, r.fingerprint, r.outcome)::text " +
+    `from ${schema}.idempotency r where r.key = $3)`
   return {
     table,
     append: call("append", 15),
     appendAll: call("append_all", 11),
+    appendRecorded: call("append_recorded", 15).replace("select", "select * from"),
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 order by e.version limit $3`,
     // One row at least, which has the version when there are no events to have it.
-    load: `select ${columns.replace("e.version", "coalesce(e.version, v.version)")} from (${streamVersion.replace(
-      "coalesce(max(e.version), 0)",
-      "coalesce(max(e.version), 0) as version"
-    )}) v left join lateral (select * from ${table} e where e.stream = $1 and e.version > $2 order by e.version) e on true`,
+    load: load(columns),
+    // The last row, or the only one, has the record.
+    loadRecorded: load(`${columns}, case when coalesce(e.version, v.version) = v.version then ${record} end`),
+    purge:
+      `with purged as (delete from ${schema}.idempotency where recorded_at < to_timestamp($1::float8 / 1000) returning 1) ` +
+      "select count(*)::integer from purged",
     streamForward: streamPage("asc"),
     streamBackward: streamPage("desc"),
     streamVersion,

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Primitives, Write, Written } from "../../store/EventStore.ts"
+import type { AppendAllOptions, Primitives, Write, Written } from "../../store/EventStore.ts"
 import * as ExpectedVersion from "../../store/ExpectedVersion.ts"
 import * as Verdict from "../../store/internal/verdict.ts"
 import type { NewEvent } from "../../store/NewEvent.ts"
@@ -21,6 +21,7 @@ import type { AppendError } from "../../store/StoreError.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import type { SqliteClient } from "../SqliteClient.ts"
 import { isCommitLost } from "./sqliteFailure.ts"
+import * as Records from "./sqliteRecords.ts"
 import { table } from "./sqliteSchema.ts"
 import * as Failure from "./storeFailure.ts"
 import { isInside } from "./transaction.ts"
@@ -33,12 +34,17 @@ export const make = (sql: SqliteClient): Primitives["appendAll"] => {
   // Dies if the transaction has ended: a fiber that outlives its transaction must not write into the next one, which has
   // the same connection.
   const stillOpen = sql.afterCommit(Effect.void)
-  return (writes) =>
+  return (writes, options) =>
     Effect.withFiber((fiber) => {
       const isJoined = isInside(sql, fiber)
       const encoded = Arr.map(writes, encode)
-      const isSingle = encoded.length === 1 && encoded[0].parts.length <= 1
-      const append = isSingle ? appendOne(sql, encoded[0]) : appendMany(sql, encoded)
+      const isPlain = options.idempotency.length === 0
+      const isSingle = isPlain && encoded.length === 1 && encoded[0].parts.length <= 1
+      const append = isSingle
+        ? appendOne(sql, encoded[0])
+        : isPlain
+          ? appendMany(sql, encoded)
+          : appendRecorded(sql, encoded, options)
       if (isSingle && !isJoined) {
         // One statement that commits by itself: whatever fails in it may be the commit.
         return Effect.mapError(inTurn(append), orUnknown)
@@ -150,6 +156,33 @@ const appendMany = Effect.fnUntraced(function* (
         ? written(write, yield* insertAll(sql, write, parts, seen.version))
         : settled(write, verdicts[i]!, seen)
     )
+  }
+  return answers
+})
+
+/**
+ * An append with idempotency records. Runs in a transaction as well.
+ */
+const appendRecorded = Effect.fnUntraced(function* (
+  sql: SqliteClient,
+  encoded: ReadonlyArray<Encoded>,
+  options: AppendAllOptions
+): Effect.fn.Return<ReadonlyArray<Written>, SqlError | AppendError> {
+  const stored = yield* Records.find(sql, options.idempotency)
+  if (Arr.isReadonlyArrayNonEmpty(stored)) {
+    const looked = new Map<Write, Seen>()
+    for (const { write } of encoded) {
+      looked.set(write, yield* look(sql, write))
+    }
+    const writes = encoded.map(({ write }) => write)
+    const verdicts = yield* Effect.fromResult(
+      Verdict.recorded(writes, options, stored, (write) => judge(write, looked.get(write)!))
+    )
+    return writes.map((write, i) => settled(write, verdicts[i]!, looked.get(write)!))
+  }
+  const answers = yield* appendMany(sql, encoded)
+  if (!answers.some((answer) => answer.repeated)) {
+    yield* Records.insert(sql, options.idempotency)
   }
   return answers
 })

@@ -15,6 +15,11 @@ import * as Failure from "./storeFailure.ts"
  */
 export const table = "effect_decider_events"
 
+/**
+ * The table of idempotency records.
+ */
+export const recordTable = "effect_decider_idempotency"
+
 const history = "effect_decider_migrations"
 
 /**
@@ -48,7 +53,14 @@ export const migrations: ReadonlyArray<Migration.Migration> = [
   metadata TEXT NOT NULL,
   data TEXT NOT NULL,
   UNIQUE (stream, version)
-) STRICT`
+) STRICT`,
+      `CREATE TABLE ${recordTable} (
+  key TEXT NOT NULL PRIMARY KEY,
+  recorded_at INTEGER NOT NULL,
+  fingerprint TEXT NOT NULL,
+  outcome TEXT NOT NULL
+) STRICT`,
+      `CREATE INDEX ${recordTable}_recorded_at ON ${recordTable} (recorded_at)`
     ]
   }
 ]

@@ -4,11 +4,12 @@
  * The rules are KurrentDB's for idempotent appends, made exact: event ids are looked at before the version, so that a
  * retried append gets its first answer even when the stream has grown since.
  */
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Result from "effect/Result"
 import type { EventId } from "../EventId.ts"
-import type { Write } from "../EventStore.ts"
+import type { AppendAllOptions, IdempotencyRecord, Write } from "../EventStore.ts"
 import * as ExpectedVersion from "../ExpectedVersion.ts"
-import { IdempotencyViolation, VersionConflict } from "../StoreError.ts"
+import { AlreadyRecorded, IdempotencyViolation, VersionConflict } from "../StoreError.ts"
 import * as StreamVersion from "../StreamVersion.ts"
 
 /**
@@ -89,6 +90,46 @@ export const all = (
   }
   return Result.all(verdicts)
 }
+
+/**
+ * Judges an append some of whose idempotency keys are recorded: it is refused with the first of them.
+ *
+ * Only a retry may have met the records of its own first try. It has when all of them are there as it would write them, and
+ * all its events too; then it is a repeat, also without events. `judge` is called for a retry only.
+ */
+export const recorded = (
+  writes: ReadonlyArray<Write>,
+  { idempotency, isRetry }: AppendAllOptions,
+  stored: NonEmptyReadonlyArray<IdempotencyRecord>,
+  judge: (write: Write) => Result.Result<Verdict, VersionConflict | IdempotencyViolation>
+): Result.Result<ReadonlyArray<Verdict>, AlreadyRecorded> => {
+  const found = new Map(stored.map((record) => [record.key, record]))
+  if (isRetry && idempotency.every((record) => isSame(record, found.get(record.key)))) {
+    if (writes.every((write) => write.events.length === 0)) {
+      return Result.succeed(writes.map((write) => ({ _tag: "Repeat", after: checkedVersion(judge(write), write) })))
+    }
+    const verdicts = all(writes, judge)
+    if (Result.isSuccess(verdicts) && verdicts.success.some((verdict) => verdict._tag === "Repeat")) {
+      return Result.succeed(verdicts.success)
+    }
+  }
+  const first = idempotency.find((record) => found.has(record.key))!
+  return Result.fail(new AlreadyRecorded({ ...found.get(first.key)! }))
+}
+
+// Both are copies of plain JSON, so the same outcome has the same text.
+const isSame = (record: IdempotencyRecord, stored: IdempotencyRecord | undefined): boolean =>
+  stored !== undefined &&
+  record.fingerprint === stored.fingerprint &&
+  JSON.stringify(record.outcome) === JSON.stringify(stored.outcome)
+
+const checkedVersion = (
+  verdict: Result.Result<Verdict, VersionConflict | IdempotencyViolation>,
+  write: Write
+): StreamVersion.StreamVersion =>
+  Result.isFailure(verdict)
+    ? originalVersion(verdict.failure, write)
+    : (verdict.success as Extract<Verdict, { _tag: "Check" }>).version
 
 const isRepeat = (verdict: Result.Result<Verdict, unknown>): boolean =>
   Result.isSuccess(verdict) && verdict.success._tag === "Repeat"

@@ -260,3 +260,71 @@ begin
   end loop;
 end
 $body$;
+
+create table "effect_decider".idempotency (
+  key text collate "C" not null,
+  recorded_at timestamptz not null,
+  fingerprint text not null,
+  outcome json not null,
+  constraint idempotency_key_key primary key (key)
+);
+
+create index idempotency_recorded_at_idx on "effect_decider".idempotency (recorded_at);
+
+create function "effect_decider".append_recorded(
+  p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_keys text[], p_fingerprints text[], p_outcomes text[], p_is_retry boolean
+) returns table (answer bigint[], recorded text) language plpgsql volatile as $body$
+-- Writes and idempotency records, all or nothing. Answers for each write what append_all does. When keys are recorded
+-- already, nothing is written, and first come the records that are there; a retry, which may have met its own, is told the
+-- verdicts on its writes as well.
+declare
+  v_verdicts "effect_decider".verdict[];
+  v_added integer;
+begin
+  loop
+    -- Sees what was committed up to now: so also the key of who was first on a stream, or on the key itself.
+    return query select null::bigint[], json_build_array(r.key, r.fingerprint, r.outcome)::text
+      from "effect_decider".idempotency r where r.key = any(p_keys);
+    if found then
+      if p_is_retry then
+        -- One statement, so all are judged at the same moment.
+        return query select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text
+          from (
+            select "effect_decider".judge(w.stream, w.expected,
+                array(select e.id from unnest(p_ids, p_writes) with ordinality as e (id, write, n)
+                  where e.write = w.n order by e.n)) as v, w.n
+              from unnest(p_streams, p_expected) with ordinality as w (stream, expected, n) offset 0
+          ) j order by j.n;
+      end if;
+      return;
+    end if;
+    exit when v_verdicts is not null;
+    begin
+      select array_agg((a.answer[1]::integer, a.answer[2]::integer, a.answer[3:])::"effect_decider".verdict order by a.n)
+        into v_verdicts
+        from "effect_decider".append_all(p_streams, p_expected, p_counts, p_in_transaction, p_writes,
+          p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas) with ordinality as a (answer, n);
+      if not exists (select from unnest(v_verdicts) v where v.status > 1) then
+        -- Waits for a transaction that adds one of the keys, in their order, so that two appends never wait for each other.
+        insert into "effect_decider".idempotency (key, recorded_at, fingerprint, outcome)
+          select r.key, date_trunc('milliseconds', clock_timestamp()), r.fingerprint, r.outcome::json
+            from unnest(p_keys, p_fingerprints, p_outcomes) as r (key, fingerprint, outcome)
+            order by r.key collate "C"
+          on conflict on constraint idempotency_key_key do nothing;
+        get diagnostics v_added = row_count;
+        if v_added < cardinality(p_keys) then
+          raise exception 'lost the race for an idempotency key' using errcode = 'ED002';
+        end if;
+        exit;
+      end if;
+    exception when sqlstate 'ED002' then
+      -- Everything of this round is taken back, the low-water lock included. The next one sees who won.
+      v_verdicts := null;
+    end;
+  end loop;
+  return query select array[v.status, v.version]::bigint[] || v.positions, null::text
+    from unnest(v_verdicts) with ordinality as v (status, version, positions, n) order by v.n;
+end
+$body$;

@@ -19,3 +19,12 @@ CREATE TABLE effect_decider_events (
   data TEXT NOT NULL,
   UNIQUE (stream, version)
 ) STRICT;
+
+CREATE TABLE effect_decider_idempotency (
+  key TEXT NOT NULL PRIMARY KEY,
+  recorded_at INTEGER NOT NULL,
+  fingerprint TEXT NOT NULL,
+  outcome TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX effect_decider_idempotency_recorded_at ON effect_decider_idempotency (recorded_at);
