@@ -55,10 +55,35 @@ export interface IdempotencyRecord {
 }
 
 /**
+ * What an append carries besides its writes.
+ *
  * - `condition`: not supported yet.
  * - `idempotency`: records to store together with the events, also with none: an empty write stores them when its
  *   expectation holds. If one of the keys is recorded already, nothing is written and the append fails with
  *   `AlreadyRecorded`, whatever else there is to say about it. A repeat by event ids stores none.
+ *
+ * **Example** (A request that comes twice)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const pay = Effect.fn(function*(request: string, amount: number) {
+ *   const store = yield* EventStore.EventStore
+ *   const paid = yield* NewEvent.make({ type: "Paid", data: { amount } })
+ *   const record = { key: request, fingerprint: String(amount), outcome: { paid: amount } }
+ *   const write = { stream: StreamId.make("account", "1"), expected: ExpectedVersion.Any, events: [paid] }
+ *   return yield* store.append(write, { idempotency: [record] }).pipe(
+ *     Effect.as(record.outcome),
+ *     Effect.catchTag("AlreadyRecorded", (error) => Effect.succeed(error.outcome))
+ *   )
+ * })
+ *
+ * const program = Effect.all([pay("request 1", 5), pay("request 1", 5)])
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => [{ paid: 5 }, { paid: 5 }]
+ * ```
  *
  * @category models
  * @since 0.1.0

@@ -194,38 +194,70 @@ export const cases: ReadonlyArray<Kit.Case> = [
 
   ...(["streams of their own", "one stream, any version", "one stream, one version", "no events"] as const).map(
     (kind) =>
-      Kit.test(`records: of 16 appends with one key one is made, with ${kind}`, function* (store) {
+      Kit.test(`records: of 16 appends with the same two keys one is made, with ${kind}`, function* (store) {
         const shared = Kit.newStream()
-        const key = Kit.unique()
+        const keys = [Kit.unique(), Kit.unique()]
         const results = yield* Effect.all(
           Kit.newEvents(16).map((event, i) => {
             const stream = kind === "streams of their own" ? Kit.newStream() : shared
-            const record = newRecord({ key, fingerprint: String(i), outcome: i })
             const expected = kind === "one stream, any version" || kind === "no events" ? Any : NoStream
             const write = Kit.write(stream, expected, ...(kind === "no events" ? [] : [event]))
-            // Other keys in another order: nobody waits for each other.
-            const records = i % 2 === 0 ? [record, newRecord()] : [newRecord(), record]
-            const append = Effect.result(store.append(write, { idempotency: records }))
-            return Effect.map(append, (result) => ({ write, record, records, result }))
+            const records = keys.map((key) => newRecord({ key, fingerprint: String(i), outcome: i }))
+            const own = newRecord()
+            // In either order: nobody waits for each other.
+            const idempotency = i % 2 === 0 ? [own, ...records] : [...records.toReversed(), own]
+            return Effect.map(Effect.result(store.append(write, { idempotency })), (result) => ({
+              write,
+              own,
+              records,
+              isForward: i % 2 === 0,
+              result
+            }))
           }),
           { concurrency: "unbounded" }
         )
         const won = results.filter(({ result }) => Result.isSuccess(result))
         Kit.same("the number of winners", won.length, 1)
-        for (const { records, result, write } of results) {
-          if (Result.isFailure(result)) {
-            Kit.same("the error of who lost", result.failure, new AlreadyRecorded({ ...won[0]!.record }))
-            for (const record of records) {
-              yield* isRecorded("of who lost", store, record, record.key === key ? won[0]!.record : undefined)
-            }
-            if (write.stream !== shared) {
-              yield* Kit.streamHolds("the stream of who lost", store, write.stream, [])
+        const { own, records, write } = won[0]!
+        for (const record of [...records, own]) {
+          yield* isRecorded("of the winner", store, record, record)
+        }
+        for (const loser of results) {
+          if (Result.isFailure(loser.result)) {
+            const met = new AlreadyRecorded({ ...records[loser.isForward ? 0 : 1]! })
+            Kit.same("the error of who lost", loser.result.failure, met)
+            yield* isRecorded("of who lost, a key of its own", store, loser.own, undefined)
+            if (loser.write.stream !== shared) {
+              yield* Kit.streamHolds("the stream of who lost", store, loser.write.stream, [])
             }
           }
         }
-        yield* Kit.streamHolds("the stream of the winner", store, won[0]!.write.stream, won[0]!.write.events)
+        yield* Kit.streamHolds("the stream of the winner", store, write.stream, write.events)
       })
   ),
+
+  Kit.test("records: appends that name keys in different orders do not block each other", function* (store) {
+    const prefix = Kit.unique()
+    const [a, m, z] = ["a", "m", "z"].map((end) => newRecord({ key: prefix + end })) as [
+      IdempotencyRecord,
+      IdempotencyRecord,
+      IdempotencyRecord
+    ]
+    const append = (...idempotency: ReadonlyArray<IdempotencyRecord>) =>
+      store.append(Kit.write(Kit.newStream(), NoStream, Kit.newEvent()), { idempotency })
+    // The first and the last key are asked for while somebody holds the one between them.
+    const { fiber, goOn } = yield* Kit.heldOpen(store, append(m), Effect.fail("changed my mind"))
+    const both = [append(a, m, z), append(z, m, a)].map((append) => Effect.result(append))
+    const racing = yield* Effect.forkChild(Effect.all(both, { concurrency: "unbounded" }))
+    yield* Effect.sleep(50)
+    yield* goOn
+    yield* Fiber.await(fiber)
+    const results = yield* Fiber.join(racing)
+    const failures = results.flatMap((result) => (Result.isFailure(result) ? [result.failure] : []))
+    Kit.same("the number of losers", failures.length, 1)
+    const lost = new AlreadyRecorded({ ...(Result.isFailure(results[0]!) ? a : z) })
+    Kit.same("the error of who lost", failures[0], lost)
+  }),
 
   Kit.test("records: in a transaction they are part of it", function* (store) {
     const stream = Kit.newStream()
