@@ -279,7 +279,7 @@ const recording = (s: string): ReadonlyArray<string> => [
   fingerprint text not null,
   outcome json not null,
   constraint idempotency_key_key primary key (key)
-)`,
+) with (autovacuum_analyze_threshold = 2000)`,
   `create index idempotency_recorded_at_idx on ${s}.idempotency (recorded_at)`,
 
   `create function ${s}.append_recorded(
@@ -296,8 +296,12 @@ declare
 begin
   loop
     -- Sees what was committed up to now: so also the key of who was first on a stream, or on the key itself.
-    return query select null::bigint[], json_build_array(r.key, r.fingerprint, r.outcome)::text
-      from ${s}.idempotency r where r.key = any(p_keys);
+    -- Key by key: a plan for all at once, made while the table is small, would go on to scan it when it is large.
+    return query select null::bigint[], r.record
+      from unnest(p_keys) k (key), lateral (
+        select json_build_array(r.key, r.fingerprint, r.outcome)::text as record
+          from ${s}.idempotency r where r.key = k.key limit 1
+      ) r;
     if found then
       if p_is_retry then
         -- One statement, so all are judged at the same moment.
