@@ -13,7 +13,7 @@ import {
   StreamId
 } from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
-import { compare, type Contestant } from "./measure.ts"
+import { compare, count, type OpenSuite } from "./measure.ts"
 
 const AccountEvent = Schema.TaggedUnion({
   Deposited: { amount: Schema.Int },
@@ -128,46 +128,41 @@ const memoryCommands = Effect.gen(function* () {
   return commands
 }).pipe(Effect.provide(Accounts.layer), Effect.provide(MemoryEventStore.layer, { local: true }))
 
-export const sections: ReadonlyArray<{
-  readonly title: string
-  readonly unit: string
-  readonly run: () => ReturnType<typeof compare>
-}> = [
-  {
-    title: `Fold of ${history.length.toLocaleString("en-US")} events in memory`,
-    unit: "events/s",
-    run: () =>
-      compare(
-        [
-          { name: "bare for loop over the same evolve (floor)", run: () => folded(evolveAll()) },
-          { name: "Decider.make, fold", run: () => folded(Decider.fold(Made, history).balance), bar: { ratio: 0.85 } },
-          {
-            name: "Decider.tagged, fold",
-            run: () => folded(Decider.fold(Tagged, history).balance),
-            bar: { ratio: 0.6 }
-          }
-        ],
-        { rounds: 21, warmups: 5 }
-      )
-  },
-  {
-    title: `Memory store, one fiber, ${streams.toLocaleString("en-US")} streams`,
-    unit: "per second",
-    run: () => {
-      const contestants: readonly [Contestant, ...Array<Contestant>] = [
-        { name: "bare Map with a version check (floor)", run: bareMap },
-        {
-          name: "append, one event, exact version",
-          run: () => Effect.runPromise(memoryAppends),
-          bar: { perSecond: 500_000 }
-        },
-        {
-          name: "execute: load, fold, decide, append",
-          run: () => Effect.runPromise(memoryCommands),
-          bar: { perSecond: 100_000 }
-        }
-      ]
-      return compare(contestants, { rounds: 9, warmups: 3 })
-    }
-  }
-]
+export const open: OpenSuite = ({ quick }) =>
+  Effect.succeed({
+    facts: {},
+    sections: [
+      {
+        title: `Fold of ${count(history.length)} events in memory`,
+        unit: "events/s",
+        run: compare(
+          [
+            { name: "bare for loop over the same evolve (floor)", run: Effect.sync(() => folded(evolveAll())) },
+            {
+              name: "Decider.make, fold",
+              run: Effect.sync(() => folded(Decider.fold(Made, history).balance)),
+              bar: { ratio: 0.85 }
+            },
+            {
+              name: "Decider.tagged, fold",
+              run: Effect.sync(() => folded(Decider.fold(Tagged, history).balance)),
+              bar: { ratio: 0.6 }
+            }
+          ],
+          quick ? { rounds: 5, warmups: 3 } : { rounds: 21, warmups: 5 }
+        )
+      },
+      {
+        title: `Memory store, one fiber, ${count(streams)} streams`,
+        unit: "per second",
+        run: compare(
+          [
+            { name: "bare Map with a version check (floor)", run: Effect.sync(bareMap) },
+            { name: "append, one event, exact version", run: memoryAppends, bar: { perSecond: 500_000 } },
+            { name: "execute: load, fold, decide, append", run: memoryCommands, bar: { perSecond: 100_000 } }
+          ],
+          quick ? { rounds: 3, warmups: 1 } : { rounds: 9, warmups: 3 }
+        )
+      }
+    ]
+  })

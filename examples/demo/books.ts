@@ -26,7 +26,8 @@ export interface Books {
   /** What wallets were charged, by order. */
   readonly charged: Map<string, number>
   readonly balances: Map<string, number>
-  coins: number
+  /** The orders that a coin was dropped for. */
+  readonly tipped: Set<string>
 }
 
 export const empty = (): Books => ({
@@ -40,7 +41,7 @@ export const empty = (): Books => ({
   products: new Map(),
   charged: new Map(),
   balances: new Map(),
-  coins: 0
+  tipped: new Set()
 })
 
 /** Folds on what was recorded since the books were last brought up to date. */
@@ -84,8 +85,8 @@ const record = (books: Books, event: RecordedEvent.RecordedEvent) =>
         }
         return
       case JarCategory.name:
-        for (const { coins } of yield* Category.decode(JarCategory, event)) {
-          books.coins += coins
+        for (const { order } of yield* Category.decode(JarCategory, event)) {
+          books.tipped.add(order)
         }
         return
       case DayCategory.name:
@@ -116,6 +117,11 @@ export const audit = (books: Books): ReadonlyArray<string> => {
   for (const [order, total] of books.placed) {
     if (books.charged.get(order) !== total) {
       problems.push(`order ${order}: placed for ${total}, charged ${books.charged.get(order) ?? 0}`)
+    }
+  }
+  for (const order of books.placed.keys()) {
+    if (!books.tipped.has(order)) {
+      problems.push(`order ${order}: no coin in the tip jar`)
     }
   }
   for (const order of books.charged.keys()) {

@@ -104,6 +104,12 @@ export const close = Effect.fn("counter.close")(function* (day: number) {
   yield* days.execute(String(day), { _tag: "Close", day })
 })
 
+/** Drops a coin into the jar for an order, once. After a crash the missing ones are dropped when the day goes on. */
+export const tip = Effect.fn("counter.tip")(function* (order: string) {
+  const jars = yield* Jars
+  yield* jars.execute("tips", order)
+})
+
 export type Served = { readonly wish: Wish; readonly declined: string | undefined }
 
 /**
@@ -133,9 +139,8 @@ export const serve = Effect.fn("counter.serve")(function* (wish: Wish) {
         NotEnoughMoney: () => decline("not enough money")
       })
     )
-  const jars = yield* Jars
   if (declined === undefined) {
-    yield* jars.execute("tips", 1)
+    yield* tip(order)
   }
   return { wish, declined }
 })

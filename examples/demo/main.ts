@@ -6,7 +6,7 @@ import { Effect, Layer, Redacted } from "effect"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
 import * as PgEventStore from "effect-decider/layers/PgEventStore"
 import * as SqliteEventStore from "effect-decider/layers/SqliteEventStore"
-import { mkdirSync } from "node:fs"
+import { accessSync, constants, mkdirSync } from "node:fs"
 import { parseArgs } from "node:util"
 import { fromEnvironment } from "../../scripts/EmbeddedPostgres.ts"
 import * as Books from "./books.ts"
@@ -48,7 +48,18 @@ if (args.help) {
   process.exit(0)
 }
 
-const makeFolder = Effect.sync(() => mkdirSync("data", { recursive: true }))
+const makeFolder = Effect.sync(() => {
+  try {
+    mkdirSync("data", { recursive: true })
+    accessSync("data", constants.W_OK)
+  } catch (error) {
+    console.error(
+      `Cannot write to ./data: ${error instanceof Error ? error.message : error}\n` +
+        "Run the demo in a folder you may write to, or with `-- --memory`."
+    )
+    process.exit(1)
+  }
+})
 
 const store = args.memory
   ? { name: "memory (nothing is kept)", layer: MemoryEventStore.layer }
@@ -59,7 +70,7 @@ const store = args.memory
           Effect.gen(function* () {
             yield* makeFolder
             const { url } = yield* fromEnvironment({ directory: "data/postgres" })
-            return PgEventStore.layerUrl(Redacted.make(url))
+            return PgEventStore.layer({ url: Redacted.make(url) })
           })
         )
       }
@@ -91,6 +102,13 @@ const day = Effect.gen(function* () {
     `\n${bold(`Day ${today}`)}: ${number(waiting.length)} customers` +
       (waiting.length < total ? ` of ${number(total)} are still to be served` : "") +
       `, sixteen at a time ${dim(`· kill -9 ${process.pid} and start again, if you like`)}`
+  )
+
+  // Paid for, but the program was killed before the coin fell.
+  yield* Effect.forEach(
+    [...books.placed.keys()].filter((order) => !books.tipped.has(order)),
+    Counter.tip,
+    { discard: true }
   )
 
   let done = total - waiting.length
@@ -165,7 +183,7 @@ const printBooks = (books: Books.Books): void => {
     )
   }
   line(
-    `  ${bold("total".padEnd(38) + money(revenue).padStart(14))}   ${cyan(`${number(books.coins)} coins in the tip jar`)}\n`
+    `  ${bold("total".padEnd(38) + money(revenue).padStart(14))}   ${cyan(`${number(books.tipped.size)} coins in the tip jar`)}\n`
   )
 }
 

@@ -99,14 +99,15 @@ export const Order = Decider.tagged<OrderCommand, "open" | "decided", OrderEvent
 
 // The tip jar, one stream for everybody: the hot spot ---------------------------------------------------------------
 
-export const JarEvent = Schema.TaggedUnion({ CoinDropped: { coins: Count } })
+export const JarEvent = Schema.TaggedUnion({ CoinDropped: { order: Schema.String } })
 export type JarEvent = typeof JarEvent.Type
 
-/** The state is the number of coins in the jar; the command is how many to drop. */
+/** The state is who has tipped already: a coin for an order is dropped once. The command is the order. */
 export const Jar = Decider.make({
-  initialState: 0,
-  decide: (coins: number, _: number) => Result.succeed([JarEvent.cases.CoinDropped.make({ coins })]),
-  evolve: (total, event: JarEvent) => total + event.coins
+  initialState: new Set<string>(),
+  decide: (order: string, tipped: ReadonlySet<string>) =>
+    Result.succeed(tipped.has(order) ? [] : [JarEvent.cases.CoinDropped.make({ order })]),
+  evolve: (tipped, event: JarEvent) => new Set([...tipped, event.order])
 })
 
 // Days, one stream each: what makes the demo go on where it stopped -------------------------------------------------

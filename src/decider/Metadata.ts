@@ -10,7 +10,8 @@ import * as Context from "effect/Context"
 import * as Schema from "effect/Schema"
 
 /**
- * The metadata of an event: five well-known fields, and free-form JSON beside them.
+ * The metadata of an event: five well-known fields, and free-form JSON beside them. The program sets them, by
+ * {@link Current} or when it executes a command.
  *
  * - `correlationId`: the same for everything that one request set in motion.
  * - `causationId`: the id of the event or command that directly led to this event.

@@ -20,15 +20,19 @@ import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
 import * as Criteria from "../store/Criteria.ts"
 import * as EventStore from "../store/EventStore.ts"
+import { transactionEnded } from "../store/internal/ended.ts"
+import * as Import from "../store/internal/import.ts"
 import * as Verdict from "../store/internal/verdict.ts"
 import type { NewEvent } from "../store/NewEvent.ts"
 import type { Position } from "../store/Position.ts"
 import type { RecordedEvent } from "../store/RecordedEvent.ts"
-import type { AppendError } from "../store/StoreError.ts"
-import type { StreamId } from "../store/StreamId.ts"
+import type { AppendError, ImportError } from "../store/StoreError.ts"
+import * as StreamId from "../store/StreamId.ts"
 import * as StreamVersion from "../store/StreamVersion.ts"
+import * as Listeners from "./internal/listeners.ts"
 
 /**
  * How many events a page of a filtered read looks at, at most. A page that stops there says so: its `isEnd` is false.
@@ -49,17 +53,38 @@ export const maxScanned = 10_000
  * @category constructors
  * @since 0.1.0
  */
-export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__*/ Effect.sync(() => {
+export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync(() => {
   const log = new Log()
   const root = new Turn(undefined, 0, 0)
   const Current = Context.Reference<Turn>(`effect-decider/layers/MemoryEventStore/Turn/${nextStore++}`, {
     defaultValue: () => root
   })
 
+  const listeners = new Listeners.Listeners()
+  // After each commit: what no open transaction can take back is what is visible to all.
+  const committed = () => {
+    if (!listeners.isEmpty) {
+      listeners.publish(headOf(root.visible(log)), 1)
+    }
+  }
+
+  const appended = (
+    turn: Turn,
+    writes: NonEmptyReadonlyArray<EventStore.Write>,
+    options: EventStore.AppendAllOptions,
+    fiber: Fiber.Fiber<unknown, unknown>
+  ) => {
+    const answer = append(log, turn, writes, options, fiber)
+    if (turn === root) {
+      committed()
+    }
+    return answer
+  }
+
   const reading = <A>(read: (visible: number, turn: Turn) => A): Effect.Effect<A> =>
     Effect.withFiber((fiber) => {
       const turn = fiber.getRef(Current)
-      return turn.isOpen ? Effect.succeed(read(turn.visible(log), turn)) : ended
+      return turn.isOpen ? Effect.succeed(read(turn.visible(log), turn)) : transactionEnded
     })
 
   const writing = <A, E>(write: (turn: Turn, fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>) =>
@@ -80,15 +105,18 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
         outer,
         Effect.uninterruptibleMask((restore) => {
           if (!outer.isOpen) {
-            return ended
+            return transactionEnded
           }
           const inner = outer.begin(log)
           return Effect.onExit(restore(Effect.provideService(effect, Current, inner)), (exit) => {
             // The transaction around it was over first, and took this one back with it.
             if (!inner.isOpen) {
-              return Exit.isSuccess(exit) ? ended : Effect.void
+              return Exit.isSuccess(exit) ? transactionEnded : Effect.void
             }
             inner.end(log, Exit.isSuccess(exit))
+            if (outer === root) {
+              committed()
+            }
             return Effect.void
           })
         })
@@ -96,7 +124,7 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
     })
 
   return EventStore.make({
-    appendAll: (writes, options) => writing((turn, fiber) => append(log, turn, writes, options, fiber)),
+    appendAll: (writes, options) => writing((turn, fiber) => appended(turn, writes, options, fiber)),
     load: (stream, after, idempotencyKey) =>
       reading((visible, turn) => {
         const version = log.version(stream, visible)
@@ -110,10 +138,37 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
     readStreamPage: (stream, range) => reading((visible) => streamPage(log, stream, range, visible)),
     readPage: (range) => reading((visible) => page(log, range, visible)),
     streamVersion: (stream) => reading((visible) => StreamVersion.make(log.version(stream, visible))),
-    head: reading((visible) => BigInt(visible) as Position),
+    versionAt: (stream, until) =>
+      reading((visible) => {
+        const version = log.version(stream, visible)
+        const later = log.stream(stream).findIndex((event) => event.recordedAt.epochMilliseconds > until)
+        return StreamVersion.make(later === -1 ? version : Math.min(later, version))
+      }),
+    listStreams: (range) => reading((visible) => log.list(range, visible)),
+    isInTransaction: Effect.withFiber((fiber) => Effect.succeed(fiber.getRef(Current) !== root)),
+    importBatch: (batch) =>
+      Effect.withFiber((fiber) => {
+        const turn = fiber.getRef(Current)
+        return inTurn(
+          turn,
+          Effect.suspend(() => importBatch(log, turn, batch)).pipe(
+            Effect.tap(() => (turn === root ? Effect.sync(committed) : Effect.void))
+          )
+        )
+      }),
+    head: reading(headOf),
+    changes: Stream.unwrap(
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.sync(() => listeners.join(0, headOf(root.visible(log)))),
+          (listener) => Effect.sync(() => listeners.leave(listener))
+        ),
+        Listeners.stream
+      )
+    ),
     withTransaction,
     purgeIdempotencyRecords: (before) =>
-      writing((turn) => (turn.isOpen ? Effect.succeed(log.records.purge(before, turn.isRoot)) : ended))
+      writing((turn) => (turn.isOpen ? Effect.succeed(log.records.purge(before, turn.isRoot)) : transactionEnded))
   })
 })
 
@@ -143,7 +198,7 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<EventStore.EventStore> = /*#__PURE__*/ Layer.effect(EventStore.EventStore, make)
+export const layer: Layer.Layer<EventStore.EventStore> = Layer.effect(EventStore.EventStore, make)
 
 let nextStore = 0
 
@@ -157,10 +212,13 @@ class Log {
   readonly events: Array<RecordedEvent> = []
   readonly records = new Records()
   /** The event with version `n` has the index `n - 1`. A stream without events is not in it. */
-  private readonly streams = new Map<StreamId, Array<RecordedEvent>>()
+  private readonly streams = new Map<StreamId.StreamId, Array<RecordedEvent>>()
+  /** The names of the streams, sorted when a listing needs them; none until there is a listing. */
+  private names: Array<StreamId.StreamId> | undefined = undefined
+  private isSorted = false
   private now: DateTime.Utc = utc(0)
 
-  stream(stream: StreamId): ReadonlyArray<RecordedEvent> {
+  stream(stream: StreamId.StreamId): ReadonlyArray<RecordedEvent> {
     return this.streams.get(stream) ?? noEvents
   }
 
@@ -180,7 +238,7 @@ class Log {
   /**
    * The version of a stream for a reader that sees the first `visible` events of the log.
    */
-  version(stream: StreamId, visible: number): number {
+  version(stream: StreamId.StreamId, visible: number): number {
     const events = this.stream(stream)
     if (visible === this.events.length || events.length === 0) {
       return events.length
@@ -202,18 +260,59 @@ class Log {
   /**
    * Adds events to a stream and answers what became of them.
    */
-  write(stream: StreamId, events: ReadonlyArray<NewEvent>, clock: Clock.Clock): EventStore.Written {
+  write(stream: StreamId.StreamId, events: ReadonlyArray<NewEvent>, clock: Clock.Clock): EventStore.Written {
     return this.record(stream, this.streams.get(stream) ?? this.open(stream), events, clock)
   }
 
-  private open(stream: StreamId): Array<RecordedEvent> {
+  private open(stream: StreamId.StreamId): Array<RecordedEvent> {
     const recorded: Array<RecordedEvent> = []
     this.streams.set(stream, recorded)
+    this.names?.push(stream)
+    this.isSorted = false
     return recorded
   }
 
+  /**
+   * Lists streams for a reader that sees the first `visible` events of the log.
+   */
+  list({ after, before, limit }: EventStore.NameRange, visible: number): ReadonlyArray<EventStore.ListedStream> {
+    this.names ??= Array.from(this.streams.keys())
+    if (!this.isSorted) {
+      this.names.sort(StreamId.Order)
+      this.isSorted = true
+    }
+    const names = this.names
+    const listed: Array<EventStore.ListedStream> = []
+    for (let i = firstAfter(names, after as StreamId.StreamId); i < names.length && listed.length < limit; i++) {
+      const stream = names[i]!
+      if (before !== undefined && StreamId.Order(stream, before as StreamId.StreamId) >= 0) {
+        break
+      }
+      const version = this.version(stream, visible)
+      if (version > 0) {
+        listed.push({ stream, version: StreamVersion.make(version) })
+      }
+    }
+    return listed
+  }
+
+  /**
+   * Adds an event that goes on where its stream ends, as it was recorded elsewhere.
+   */
+  import({ recordedAt, stream, ...event }: EventStore.ImportedEvent): void {
+    const recorded = this.streams.get(stream) ?? this.open(stream)
+    const imported: RecordedEvent = Object.freeze({
+      ...event,
+      stream,
+      position: BigInt(this.events.length + 1) as Position,
+      recordedAt: utc(recordedAt.epochMilliseconds)
+    })
+    this.events.push(imported)
+    recorded.push(imported)
+  }
+
   private record(
-    stream: StreamId,
+    stream: StreamId.StreamId,
     recorded: Array<RecordedEvent>,
     events: ReadonlyArray<NewEvent>,
     clock: Clock.Clock
@@ -255,6 +354,7 @@ class Log {
       events.pop()
       if (events.length === 0) {
         this.streams.delete(stream)
+        this.names = undefined
       }
     }
   }
@@ -397,15 +497,6 @@ const inTurn = <A, E, R>(turn: Turn, effect: Effect.Effect<A, E, R>): Effect.Eff
       })
   )
 
-const ended = /*#__PURE__*/ Effect.suspend(() =>
-  Effect.die(
-    new Error(
-      "The transaction has ended, but a fiber that was started in it still uses the event store. " +
-        "Wait for the fiber inside the transaction, or start it outside."
-    )
-  )
-)
-
 const append = (
   log: Log,
   turn: Turn,
@@ -414,7 +505,7 @@ const append = (
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> => {
   if (!turn.isOpen) {
-    return ended
+    return transactionEnded
   }
   const clock = fiber.getRef(Clock.Clock)
   return options.idempotency.length === 0
@@ -471,6 +562,23 @@ const executeAll = <E extends AppendError>(
     ? Effect.fail(verdicts.failure)
     : Effect.succeed(writes.map((write, i) => execute(log, write, verdicts.success[i]!, clock)))
 
+const importBatch = (log: Log, turn: Turn, batch: EventStore.ImportBatch): Effect.Effect<number, ImportError> => {
+  if (!turn.isOpen) {
+    return transactionEnded
+  }
+  const planned = Import.plan(batch, {
+    version: (stream) => log.stream(stream).length,
+    idAt: (stream, version) => log.stream(stream)[version - 1]!.id
+  })
+  if (Result.isFailure(planned)) {
+    return Effect.fail(planned.failure)
+  }
+  for (const event of planned.success) {
+    log.import(event)
+  }
+  return Effect.succeed(planned.success.length)
+}
+
 const execute = (
   log: Log,
   { events, stream }: EventStore.Write,
@@ -499,7 +607,7 @@ const execute = (
 
 const streamPage = (
   log: Log,
-  stream: StreamId,
+  stream: StreamId.StreamId,
   { after, direction, limit, upTo }: EventStore.StreamRange,
   visible: number
 ): EventStore.StreamPage => {
@@ -515,7 +623,7 @@ const streamPage = (
 }
 
 const page = (log: Log, range: EventStore.Range, visible: number): EventStore.Page => {
-  const { category, criteria, direction, limit } = range
+  const { category, criteria, direction, limit, until } = range
   const isForward = direction === "forward"
   // Indices of the events in the range: from `start` up to, not including, `end`.
   const start = toIndex(range.after, visible)
@@ -524,7 +632,7 @@ const page = (log: Log, range: EventStore.Range, visible: number): EventStore.Pa
     return { events: [], scanned: isForward ? range.after : range.upTo, isEnd: true }
   }
   const count = end - start
-  if (category === undefined && criteria._tag === "All") {
+  if (category === undefined && until === undefined && criteria._tag === "All") {
     const length = Math.min(count, limit)
     return {
       events: isForward ? log.events.slice(start, start + length) : log.events.slice(end - length, end).reverse(),
@@ -539,15 +647,37 @@ const page = (log: Log, range: EventStore.Range, visible: number): EventStore.Pa
   while (scanned < most && events.length < limit) {
     const event = log.events[isForward ? start + scanned : end - 1 - scanned]!
     scanned++
-    if (event.stream.startsWith(prefix) && Criteria.matches(criteria, event)) {
+    if (
+      event.stream.startsWith(prefix) &&
+      (until === undefined || event.recordedAt.epochMilliseconds <= until) &&
+      Criteria.matches(criteria, event)
+    ) {
       events.push(event)
     }
   }
   return { events, scanned: positionAt(isForward ? start + scanned - 1 : end - scanned), isEnd: scanned === count }
 }
 
+// The index of the first name after a name, among sorted ones.
+const firstAfter = (names: ReadonlyArray<StreamId.StreamId>, after: StreamId.StreamId): number => {
+  let low = 0
+  let high = names.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (StreamId.Order(names[middle]!, after) > 0) {
+      high = middle
+    } else {
+      low = middle + 1
+    }
+  }
+  return low
+}
+
 const toIndex = (position: Position, visible: number): number =>
   position >= BigInt(visible) ? visible : Number(position)
+
+// The position of the last of so many events.
+const headOf = (visible: number): Position => BigInt(visible) as Position
 
 const positionAt = (index: number): Position => BigInt(index + 1) as Position
 

@@ -8,8 +8,10 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Reactivity from "effect/reactivity/Reactivity"
@@ -18,7 +20,10 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as EventStore from "../store/EventStore.ts"
 import type { StoreUnavailable } from "../store/StoreError.ts"
+import * as Announcing from "./internal/announcing.ts"
+import * as Feed from "./internal/feed.ts"
 import * as Append from "./internal/sqliteAppend.ts"
+import * as Import from "./internal/sqliteImport.ts"
 import { isCommitLost } from "./internal/sqliteFailure.ts"
 import * as Read from "./internal/sqliteRead.ts"
 import * as Records from "./internal/sqliteRecords.ts"
@@ -42,6 +47,11 @@ export interface SqliteEventStoreOptions {
    * - `"off"` does nothing.
    */
   readonly migrate?: "auto" | "check" | "off" | undefined
+  /**
+   * How often to look whether another process has written, while somebody listens to `changes`. A look reads one number,
+   * which takes some microseconds. What this process appends is told at once. Default: 25 milliseconds.
+   */
+  readonly pollInterval?: Duration.Input | undefined
 }
 
 /**
@@ -74,15 +84,34 @@ export const make = Effect.fnUntraced(function* (
   yield* Schema.setUp(writer, options.migrate ?? "auto")
   const reader = yield* openReader(writer).pipe(Effect.mapError((error) => Failure.unavailable("open", error)))
 
+  const stillOpen = Transaction.stillOpen(writer)
   const reading = <A>(operation: string, read: (sql: SqliteClient.SqliteClient) => Effect.Effect<A, SqlError>) =>
     Effect.withFiber<A, StoreUnavailable>((fiber) =>
-      Effect.mapError(read(Transaction.isInside(writer, fiber) ? writer : reader), (error) =>
-        Failure.unavailable(operation, error)
+      Effect.mapError(
+        Transaction.isInside(writer, fiber) ? Effect.andThen(stillOpen, read(writer)) : read(reader),
+        (error) => Failure.unavailable(operation, error)
       )
     )
 
+  const feed = yield* Feed.make({
+    look: Effect.map(
+      Effect.mapError(Read.head(reader), (error) => Failure.unavailable("changes", error)),
+      (head) => ({ head, isSettled: true })
+    ),
+    hasMoved: hasMoved(reader),
+    spacing: Duration.millis(1),
+    // A database that belongs to one connection is written by nobody else.
+    pollInterval: reader === writer ? undefined : Duration.fromInputUnsafe(options.pollInterval ?? "25 millis")
+    // A database is not in the time of a test clock.
+  }).pipe(Effect.provideService(Clock.Clock, Clock.Clock.defaultValue()))
+
+  const appendAll = Append.make(writer)
+  const announcing = Announcing.make(writer, feed.wake)
+  const importBatch = Import.make(writer)
+
   return EventStore.make({
-    appendAll: Append.make(writer),
+    appendAll: (writes, options) =>
+      Effect.withFiber((fiber) => announcing(appendAll(writes, options), Transaction.isInside(writer, fiber))),
     load: (stream, after, idempotencyKey) =>
       reading("load", (sql) =>
         idempotencyKey === undefined
@@ -97,7 +126,12 @@ export const make = Effect.fnUntraced(function* (
     readStreamPage: (stream, range) => reading("readStream", (sql) => Read.readStreamPage(sql, stream, range)),
     readPage: (range) => reading("read", (sql) => Read.readPage(sql, range)),
     streamVersion: (stream) => reading("streamVersion", (sql) => Read.streamVersion(sql, stream)),
+    versionAt: (stream, until) => reading("readStream", (sql) => Read.versionAt(sql, stream, until)),
+    listStreams: (range) => reading("streams", (sql) => Read.listStreams(sql, range)),
+    importBatch: (batch) => Effect.tap(importBatch(batch), () => writer.afterCommit(Effect.sync(feed.wake))),
+    isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(writer, fiber))),
     head: reading("head", Read.head),
+    changes: feed.changes,
     withTransaction: Transaction.make(writer, isCommitLost),
     purgeIdempotencyRecords: (before) => Records.purge(writer, before)
   })
@@ -183,6 +217,20 @@ const layerFrom = <E>(config: Effect.Effect<SqliteEventStoreConfig, E>) =>
       )
     })
   ).pipe(Layer.provide(Reactivity.layer))
+
+// Whether another connection, also one of another process, has committed since this was asked before. Where it cannot be
+// found out it may have.
+const hasMoved = (reader: SqliteClient.SqliteClient): Effect.Effect<boolean> => {
+  let last: unknown
+  return Effect.match(reader.unsafe("PRAGMA data_version").values, {
+    onFailure: () => true,
+    onSuccess: ([row]) => {
+      const before = last
+      last = Number(row![0])
+      return last !== before
+    }
+  })
+}
 
 // A database in memory, and the temporary one without a name, belong to the connection that opened them.
 const openReader = Effect.fnUntraced(function* (writer: SqliteClient.SqliteClient) {

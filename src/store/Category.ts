@@ -14,6 +14,7 @@ import type { EventSchema } from "../decider/EventSchema.ts"
 import type { Metadata } from "../decider/Metadata.ts"
 import type { EventId } from "./EventId.ts"
 import * as EventStore from "./EventStore.ts"
+import * as Admission from "./internal/admission.ts"
 import type { NewEvent } from "./NewEvent.ts"
 import type { RecordedEvent } from "./RecordedEvent.ts"
 import { EventDecodeError, InvalidEvent, type ReadError } from "./StoreError.ts"
@@ -53,7 +54,8 @@ export declare namespace Category {
  *
  * **Gotchas**
  *
- * Throws when the name is empty or has a dash: the category of a stream ends at the first dash.
+ * Throws when no stream can have that category: when it is empty, has a dash, since the category ends at the first one, or is
+ * longer than a stream name may be.
  *
  * **Example** (Counters)
  *
@@ -85,8 +87,9 @@ export const make = <Command, State, Event, Refusal>(
     readonly events: EventSchema<NoInfer<Event>>
   }
 ): Category<Command, State, Event, Refusal> => {
-  if (name.length === 0 || name.includes("-")) {
-    throw new Error(`"${name}" is no category: a category is not empty and has no dash, for example "cart".`)
+  const issue = Admission.categoryIssue(name)
+  if (issue !== undefined) {
+    throw new Error(`Category.make(${JSON.stringify(name)}): ${issue}. A category is a short name, for example "cart".`)
   }
   return { name, decider: options.decider, events: options.events }
 }

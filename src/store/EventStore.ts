@@ -12,15 +12,18 @@ import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Criteria from "./Criteria.ts"
 import type { ExpectedVersion } from "./ExpectedVersion.ts"
 import * as Admission from "./internal/admission.ts"
+import * as Import from "./internal/import.ts"
+import * as Pages from "./internal/pages.ts"
 import type { NewEvent } from "./NewEvent.ts"
 import type { Position } from "./Position.ts"
 import type { RecordedEvent } from "./RecordedEvent.ts"
-import type { AppendError, ReadError, TransactionError } from "./StoreError.ts"
+import type { AppendError, ImportError, ReadError, TransactionError } from "./StoreError.ts"
 import type { StreamId } from "./StreamId.ts"
 import type { StreamVersion } from "./StreamVersion.ts"
 
@@ -114,6 +117,9 @@ export interface Written {
 /**
  * - `after`: only events with a higher version; 0 by default.
  * - `upTo`: only events with this version or a lower one.
+ * - `until`: only events before the first one of the stream that was recorded after this time. Clocks jump, so this is a
+ *   beginning of the stream and no filter by time: what is read is the stream as it was at some moment. It is looked up
+ *   once, when the read begins.
  * - `direction`: oldest first by default.
  * - `limit`: at most so many events.
  *
@@ -123,6 +129,7 @@ export interface Written {
 export interface StreamReadOptions {
   readonly after?: number | undefined
   readonly upTo?: number | undefined
+  readonly until?: DateTime.Utc | undefined
   readonly direction?: "forward" | "backward" | undefined
   readonly limit?: number | undefined
 }
@@ -132,6 +139,10 @@ export interface StreamReadOptions {
  * - `category`: only events of streams of this category.
  * - `after`: only events after this position; the origin by default.
  * - `upTo`: only events at this position or before it.
+ * - `until`: only events that were recorded at this time or before it. A filter, unlike `until` of a stream: writers have
+ *   clocks that differ, and imported events keep their times, so the global order has no one place that divides before
+ *   from after. Where clocks jumped, the events of a stream may have a gap; for the state of one stream at a time read that
+ *   stream. No index knows times: such a read looks at every event of the range, so name `after` and `upTo` if you can.
  * - `direction`: oldest first by default.
  * - `limit`: at most so many events.
  *
@@ -143,20 +154,82 @@ export interface ReadOptions {
   readonly category?: string | undefined
   readonly after?: Position | undefined
   readonly upTo?: Position | undefined
+  readonly until?: DateTime.Utc | undefined
   readonly direction?: "forward" | "backward" | undefined
   readonly limit?: number | undefined
 }
 
 /**
  * - `after`: only events with a higher version; 0 by default.
- * - `idempotencyKey`: looks up what is recorded under this key in the same round trip.
+ * - `until`: the stream as it was before the first event that was recorded after this time, its version included. Takes a
+ *   round trip more.
+ * - `idempotencyKey`: looks up what is recorded under this key now, in the same round trip.
  *
  * @category models
  * @since 0.1.0
  */
 export interface LoadOptions {
   readonly after?: number | undefined
+  readonly until?: DateTime.Utc | undefined
   readonly idempotencyKey?: string | undefined
+}
+
+/**
+ * - `category`: only streams of exactly this category.
+ * - `after`: only streams whose name comes after this one, which need not exist: where the listing before ended.
+ * - `limit`: at most so many streams.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StreamsOptions {
+  readonly category?: string | undefined
+  readonly after?: StreamId | undefined
+  readonly limit?: number | undefined
+}
+
+/**
+ * A stream of a listing, and how many events it has.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ListedStream {
+  readonly stream: StreamId
+  readonly version: StreamVersion
+}
+
+/**
+ * An event of another store or of a backup: all but its position, which each store gives itself. A `RecordedEvent` is one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ImportedEvent extends NewEvent {
+  readonly stream: StreamId
+  readonly version: StreamVersion
+  readonly recordedAt: DateTime.Utc
+}
+
+/**
+ * What an import has done so far: events that it wrote, and events that were there already.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ImportCounts {
+  readonly imported: number
+  readonly skipped: number
+}
+
+/**
+ * - `onProgress`: runs after each batch, about 1,000 events, with the counts so far: those events are stored.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ImportOptions<E = never, R = never> {
+  readonly onProgress?: ((counts: ImportCounts) => Effect.Effect<unknown, E, R>) | undefined
 }
 
 /**
@@ -194,8 +267,8 @@ export interface Page {
  *
  * **Gotchas**
  *
- * Nothing else than `append`, `appendAll`, `withTransaction` and `purgeIdempotencyRecords` writes, and nothing ever changes
- * or removes an event.
+ * Nothing else than `append`, `appendAll`, `import`, `withTransaction` and `purgeIdempotencyRecords` writes, and nothing
+ * ever changes or removes an event.
  *
  * @category services
  * @since 0.1.0
@@ -221,7 +294,7 @@ export class EventStore extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<Written>, AppendError>
 
     /**
-     * Loads a stream for folding, whole or after a version, in one round trip.
+     * Loads a stream for folding, whole or after a version, in one round trip; or as it was at a time.
      */
     readonly load: (stream: StreamId, options?: LoadOptions) => Effect.Effect<LoadedStream, ReadError>
 
@@ -246,9 +319,41 @@ export class EventStore extends Context.Service<
     readonly streamVersion: (stream: StreamId) => Effect.Effect<StreamVersion, ReadError>
 
     /**
+     * Lists the streams by name, in the order of `StreamId.Order`, page by page as the consumer takes it. Each page has the
+     * streams of its moment.
+     */
+    readonly streams: (options?: StreamsOptions) => Stream.Stream<ListedStream, ReadError>
+
+    /**
+     * Brings in events of another store or of a backup, in the order given: with their ids, versions, times, tags and
+     * metadata, at new positions.
+     *
+     * In each stream the versions must go on where the stream ends. An event that is there already, with the same id at
+     * the same version, is skipped, so an import that was interrupted can be run again. Events are written in batches, each
+     * all or nothing; an event that has no place is `ImportRefused`, and takes its own batch with it. To import all or
+     * nothing, run it in `withTransaction`.
+     */
+    readonly import: <E, R, E2 = never, R2 = never>(
+      events: Stream.Stream<ImportedEvent, E, R>,
+      options?: ImportOptions<E2, R2>
+    ) => Effect.Effect<ImportCounts, ImportError | E | E2, R | R2>
+
+    /**
      * The position of the last event that every reader may see: whatever is appended from now on stands after it.
      */
     readonly head: Effect.Effect<Position, ReadError>
+
+    /**
+     * The head now, and again whenever it has moved, for as long as one listens.
+     *
+     * Who reads on from its checkpoint after each of them misses nothing that was committed, also not what came while it
+     * was reading. Who is slow is told the newest head only. A head may come twice, when a read may now see more than
+     * the last one did.
+     *
+     * Waiting costs nothing but one listener per process, however many listen; see the store's options. While the store
+     * does not answer there is nothing to tell, and it goes on when it does; it fails only where trying again is in vain.
+     */
+    readonly changes: Stream.Stream<Position, ReadError>
 
     /**
      * Runs an effect in a transaction: what it appends is written when it succeeds, and not at all when it does not.
@@ -263,6 +368,11 @@ export class EventStore extends Context.Service<
      * ones from then on. Doing it again is safe.
      */
     readonly purgeIdempotencyRecords: (olderThan: DateTime.Utc) => Effect.Effect<number, TransactionError>
+
+    /**
+     * Whether the current fiber is in a transaction, so that what it appends may still be taken back.
+     */
+    readonly isInTransaction: Effect.Effect<boolean>
   }
 >()("effect-decider/store/EventStore") {}
 
@@ -310,6 +420,112 @@ export const read = (options?: ReadOptions): Stream.Stream<RecordedEvent, ReadEr
   Stream.unwrap(Effect.map(EventStore, (store) => store.read(options)))
 
 /**
+ * The head of the current store now, and again whenever it has moved.
+ *
+ * **Example** (Reading on whenever there is more)
+ *
+ * ```ts
+ * import { Effect, Ref, Stream } from "effect"
+ * import { EventStore, ExpectedVersion, NewEvent, Position, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* EventStore.EventStore
+ *   const ring = Effect.fn(function*(expected: ExpectedVersion.ExpectedVersion) {
+ *     const rung = yield* NewEvent.make({ type: "BellRung", data: null })
+ *     yield* store.append({ stream: StreamId.make("bell", "1"), expected, events: [rung] })
+ *   })
+ *   const checkpoint = yield* Ref.make(Position.origin)
+ *   yield* ring(ExpectedVersion.NoStream)
+ *   return yield* EventStore.changes.pipe(
+ *     Stream.take(2),
+ *     Stream.mapEffect(Effect.fn(function*(head) {
+ *       const { events, scanned } = yield* store.readPage({ after: yield* Ref.get(checkpoint) })
+ *       yield* Ref.set(checkpoint, scanned)
+ *       yield* ring(ExpectedVersion.StreamExists)
+ *       return { head, read: events.length }
+ *     })),
+ *     Stream.runCollect
+ *   )
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => [{ head: 1n, read: 1 }, { head: 2n, read: 1 }]
+ * ```
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const changes: Stream.Stream<Position, ReadError, EventStore> = /*#__PURE__*/ Stream.unwrap(
+  /*#__PURE__*/ Effect.map(EventStore, (store) => store.changes)
+)
+
+/**
+ * Lists the streams of the current store by name.
+ *
+ * **Example** (All boxes, and how many events each has)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* EventStore.EventStore
+ *   for (const stream of [StreamId.make("box", "b"), StreamId.make("boxer", "x"), StreamId.make("box", "a")]) {
+ *     yield* store.append({
+ *       stream,
+ *       expected: ExpectedVersion.NoStream,
+ *       events: [yield* NewEvent.make({ type: "Packed", data: null })]
+ *     })
+ *   }
+ *   return yield* Stream.runCollect(EventStore.streams({ category: "box" }))
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => [{ stream: "box-a", version: 1 }, { stream: "box-b", version: 1 }]
+ * ```
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const streams = (options?: StreamsOptions): Stream.Stream<ListedStream, ReadError, EventStore> =>
+  Stream.unwrap(Effect.map(EventStore, (store) => store.streams(options)))
+
+const import_ = <E, R, E2 = never, R2 = never>(
+  events: Stream.Stream<ImportedEvent, E, R>,
+  options?: ImportOptions<E2, R2>
+): Effect.Effect<ImportCounts, ImportError | E | E2, EventStore | R | R2> =>
+  Effect.flatMap(EventStore, (store) => store.import(events, options))
+
+export {
+  /**
+   * Brings events of another store or of a backup into the current store.
+   *
+   * **Example** (From one store into another)
+   *
+   * ```ts
+   * import { Effect, Stream } from "effect"
+   * import { EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+   * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+   *
+   * const program = Effect.gen(function*() {
+   *   const old = yield* MemoryEventStore.make
+   *   const event = yield* NewEvent.make({ type: "NoteTaken", data: "buy milk" })
+   *   yield* old.append({ stream: StreamId.make("note", "1"), expected: ExpectedVersion.NoStream, events: [event] })
+   *   const first = yield* EventStore.import(old.read())
+   *   const again = yield* EventStore.import(old.read())
+   *   return [first, again]
+   * })
+   *
+   * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => [{ imported: 1, skipped: 0 }, { imported: 0, skipped: 1 }]
+   * ```
+   *
+   * @category importing
+   * @since 0.1.0
+   */
+  import_ as import
+}
+
+/**
  * A page of a stream read; `isEnd` says that nothing more would follow.
  *
  * @category models
@@ -334,7 +550,8 @@ export interface StreamRange {
 }
 
 /**
- * A checked range of the global order: `after` is exclusive, `upTo` inclusive, `limit` at least 1.
+ * A checked range of the global order: `after` is exclusive, `upTo` inclusive, `until` in milliseconds since 1970 and
+ * inclusive, `limit` at least 1.
  *
  * @category models
  * @since 0.1.0
@@ -344,14 +561,18 @@ export interface Range {
   readonly category: string | undefined
   readonly after: Position
   readonly upTo: Position
+  readonly until: number | undefined
   readonly direction: "forward" | "backward"
   readonly limit: number
 }
 
 /**
+ * What goes with the writes of an append.
+ *
  * - `idempotency`: the records to store with the events; their keys differ.
- * - `isRetry`: the first try of the same append ended without an answer. If it took effect, its records are there, and
- *   must not be taken for somebody else's.
+ * - `isRetry`: the same writes and records were sent before and failed with `CommitUnknown`. Then what `Any` and
+ *   `StreamExists` repeat is looked for among the last 256 events of the stream; and records that are there may be those
+ *   of the first try, which must not be taken for somebody else's.
  *
  * @category models
  * @since 0.1.0
@@ -362,13 +583,31 @@ export interface AppendAllOptions {
 }
 
 /**
+ * A checked range of stream names, in the byte order of UTF-8: `after` and `before` are exclusive and need not be names of
+ * streams, `limit` is at least 1.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface NameRange {
+  readonly after: string
+  readonly before: string | undefined
+  readonly limit: number
+}
+
+/**
  * What the maker of a store writes. Everything it is given has been checked, and the events are private copies whose data,
  * metadata and tags are frozen.
+ *
+ * `read` is for stores that can do better than to ask for page after page with `readPage`.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Primitives {
+  /**
+   * In a transaction nothing is committed yet, so an append there never fails with `CommitUnknown`.
+   */
   readonly appendAll: (
     writes: NonEmptyReadonlyArray<Write>,
     options: AppendAllOptions
@@ -380,11 +619,32 @@ export interface Primitives {
   ) => Effect.Effect<LoadedStream, ReadError>
   readonly readStreamPage: (stream: StreamId, range: StreamRange) => Effect.Effect<StreamPage, ReadError>
   readonly readPage: (range: Range) => Effect.Effect<Page, ReadError>
+  readonly read?: ((range: Range) => Stream.Stream<RecordedEvent, ReadError>) | undefined
   readonly streamVersion: (stream: StreamId) => Effect.Effect<StreamVersion, ReadError>
+  /** The version of a stream before its first event that was recorded after a time, in milliseconds since 1970. */
+  readonly versionAt: (stream: StreamId, until: number) => Effect.Effect<StreamVersion, ReadError>
+  /** The first streams of a range, in the byte order of their names; fewer than the limit when there are no more. */
+  readonly listStreams: (range: NameRange) => Effect.Effect<ReadonlyArray<ListedStream>, ReadError>
+  /** Writes a batch of an import, all or nothing, and answers how many of its events were not there already. */
+  readonly importBatch: (batch: ImportBatch) => Effect.Effect<number, ImportError>
+  /** Whether the current fiber is in a transaction. */
+  readonly isInTransaction: Effect.Effect<boolean>
   readonly head: Effect.Effect<Position, ReadError>
+  readonly changes: Stream.Stream<Position, ReadError>
   readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TransactionError, R>
   /** Removes the records from before a moment, in milliseconds since 1970. */
   readonly purgeIdempotencyRecords: (before: number) => Effect.Effect<number, TransactionError>
+}
+
+/**
+ * Events of an import, and how many of the import came before them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ImportBatch {
+  readonly events: NonEmptyReadonlyArray<ImportedEvent>
+  readonly start: number
 }
 
 /**
@@ -393,7 +653,7 @@ export interface Primitives {
  * @category limits
  * @since 0.1.0
  */
-export const pageSize = 1000
+export const pageSize = Pages.pageSize
 
 /**
  * Builds the service from what differs between stores.
@@ -419,43 +679,89 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
       return Effect.fail(admitted.failure)
     }
     if (options?.idempotency === undefined || options.idempotency.length === 0) {
-      return primitives.appendAll(admitted.success, plain)
+      return appendResolved(primitives, admitted.success, noRecords)
     }
     const idempotency = Admission.records(options.idempotency)
     return Result.isFailure(idempotency)
       ? Effect.fail(idempotency.failure)
-      : primitives.appendAll(admitted.success, { idempotency: idempotency.success, isRetry: false })
+      : appendResolved(primitives, admitted.success, idempotency.success)
   }
   return EventStore.of({
     append: (write, options) => Effect.suspend(() => Effect.map(appendAll([write], options), (written) => written[0]!)),
     appendAll: (writes, options) => Effect.suspend(() => appendAll(writes, options)),
     load: (stream, options) => {
       const range = Admission.loadRange(stream, options)
-      return Result.isFailure(range)
-        ? Effect.fail(range.failure)
-        : primitives.load(stream, range.success.after, options?.idempotencyKey)
+      if (Result.isFailure(range)) {
+        return Effect.fail(range.failure)
+      }
+      return options?.until === undefined
+        ? primitives.load(stream, range.success.after, options?.idempotencyKey)
+        : loadUntil(primitives, stream, range.success, Admission.millis(options.until), options.idempotencyKey)
     },
     readStream: (stream, options) => {
       const range = Admission.streamRange("readStream", stream, options)
-      return Result.isFailure(range) ? Stream.fail(range.failure) : streamPages(primitives, stream, range.success)
+      if (Result.isFailure(range)) {
+        return Stream.fail(range.failure)
+      }
+      return options?.until === undefined
+        ? streamPages(primitives, stream, range.success)
+        : Stream.unwrap(
+            Effect.map(primitives.versionAt(stream, Admission.millis(options.until)), (version) =>
+              streamPages(primitives, stream, { ...range.success, upTo: Math.min(range.success.upTo, version) })
+            )
+          )
     },
     read: (options) => {
       const range = Admission.range(options)
-      return Result.isFailure(range) ? Stream.fail(range.failure) : pages(primitives, range.success)
+      return Result.isFailure(range)
+        ? Stream.fail(range.failure)
+        : primitives.read === undefined
+          ? Pages.onDemand(primitives.readPage, range.success)
+          : primitives.read(range.success)
     },
     readPage,
     streamVersion: (stream) => {
       const range = Admission.streamRange("streamVersion", stream)
       return Result.isFailure(range) ? Effect.fail(range.failure) : primitives.streamVersion(stream)
     },
+    streams: (options) => {
+      const range = Admission.nameRange(options)
+      return Result.isFailure(range) ? Stream.fail(range.failure) : namePages(primitives, range.success)
+    },
+    import: Import.make(primitives),
     head: primitives.head,
+    changes: primitives.changes,
     withTransaction: primitives.withTransaction,
     // Nothing is older than 1970, and not every store knows such times.
-    purgeIdempotencyRecords: (olderThan) => primitives.purgeIdempotencyRecords(Math.max(0, olderThan.epochMilliseconds))
+    purgeIdempotencyRecords: (olderThan) =>
+      primitives.purgeIdempotencyRecords(Math.max(0, olderThan.epochMilliseconds)),
+    isInTransaction: primitives.isInTransaction
   })
 }
 
-const plain: AppendAllOptions = { idempotency: [], isRetry: false }
+/**
+ * Appends, and when the answer is lost appends again, which finds out: the events have their ids, the records their keys.
+ *
+ * While that is open, that the store does not answer says nothing about the first attempt.
+ */
+const appendResolved = (
+  primitives: Primitives,
+  writes: NonEmptyReadonlyArray<Write>,
+  idempotency: ReadonlyArray<IdempotencyRecord>
+) =>
+  Effect.catchTag(primitives.appendAll(writes, { idempotency, isRetry: false }), "CommitUnknown", (unknown) =>
+    primitives.appendAll(writes, { idempotency, isRetry: true }).pipe(
+      Effect.retry({ schedule: resolving, while: (error) => error._tag === "CommitUnknown" || isRetryable(error) }),
+      Effect.mapError((error) => (error._tag === "StoreUnavailable" ? unknown : error))
+    )
+  )
+
+const noRecords: ReadonlyArray<IdempotencyRecord> = []
+
+const isRetryable = (error: AppendError): boolean => error._tag === "StoreUnavailable" && error.isRetryable
+
+// At once, and then for a few seconds: long enough for a server that starts anew.
+const resolving = Schedule.exponential("20 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 8 }))
 
 const streamPages = (primitives: Primitives, stream: StreamId, range: StreamRange) =>
   Stream.paginate(range, (rest) =>
@@ -473,17 +779,32 @@ const streamPages = (primitives: Primitives, stream: StreamId, range: StreamRang
     })
   )
 
-const pages = (primitives: Primitives, range: Range) =>
-  Stream.paginate(range, (rest) =>
-    Effect.map(primitives.readPage({ ...rest, limit: Math.min(rest.limit, pageSize) }), (page) => {
-      const limit = rest.limit - page.events.length
-      if (page.isEnd || limit === 0) {
-        return [page.events, Option.none()] as const
-      }
-      const next =
-        rest.direction === "forward"
-          ? { ...rest, after: page.scanned, limit }
-          : { ...rest, upTo: (page.scanned - 1n) as Position, limit }
-      return [page.events, Option.some(next)] as const
+const loadUntil = (
+  primitives: Primitives,
+  stream: StreamId,
+  range: StreamRange,
+  until: number,
+  idempotencyKey: string | undefined
+) =>
+  Effect.gen(function* () {
+    const { recorded } =
+      idempotencyKey === undefined ? noRecord : yield* primitives.load(stream, range.upTo, idempotencyKey)
+    const version = yield* primitives.versionAt(stream, until)
+    const events = yield* Stream.runCollect(streamPages(primitives, stream, { ...range, upTo: version }))
+    return recorded === undefined ? { events, version } : { events, version, recorded }
+  })
+
+const noRecord: Pick<LoadedStream, "recorded"> = {}
+
+const namePages = (primitives: Primitives, range: NameRange) =>
+  Stream.paginate(range, (rest) => {
+    const size = Math.min(rest.limit, pageSize)
+    return Effect.map(primitives.listStreams({ ...rest, limit: size }), (streams) => {
+      const limit = rest.limit - streams.length
+      const isEnd = streams.length < size || limit === 0
+      return [
+        streams,
+        isEnd ? Option.none() : Option.some({ ...rest, after: streams[streams.length - 1]!.stream, limit })
+      ] as const
     })
-  )
+  })

@@ -141,6 +141,41 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("effect-d
 }
 
 /**
+ * An event of an import that has no place in the store.
+ *
+ * - `Invalid`: no store can hold it.
+ * - `Gap`: the event before it in its stream is not there.
+ * - `Conflict`: another event has its place, one with another id.
+ *
+ * `index` counts the events of the import from 0.
+ *
+ * **Gotchas**
+ *
+ * Nothing of its batch was written, but the batches before it were.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ImportRefused extends Schema.TaggedError<ImportRefused>("effect-decider/store/ImportRefused")(
+  "ImportRefused",
+  {
+    index: Schema.Natural,
+    stream: Schema.String,
+    version: Schema.Number,
+    reason: Schema.Literals(["Invalid", "Gap", "Conflict"]),
+    issue: Schema.String
+  }
+) {
+  override get message(): string {
+    return (
+      `Event ${this.index} of the import, version ${this.version} of ${JSON.stringify(abbreviate(this.stream))}, was ` +
+      `refused: ${this.issue}. Batches before it are stored; correct the events and import them all again, what is ` +
+      "there already is skipped."
+    )
+  }
+}
+
+/**
  * The stream was closed for good: its history stays, nothing can be appended.
  *
  * @category errors
@@ -203,7 +238,7 @@ export class StoreUnavailable extends Schema.TaggedError<StoreUnavailable>("effe
 /**
  * The connection, or the disk, failed while committing: the events may or may not be stored.
  *
- * Appending the same events with the same ids again is safe and finds out.
+ * The library finds out by appending the same events again; this is what is left when the store does not come back in time.
  *
  * @category errors
  * @since 0.1.0
@@ -215,7 +250,8 @@ export class CommitUnknown extends Schema.TaggedError<CommitUnknown>("effect-dec
   override get message(): string {
     return (
       `The answer to ${this.operation} was lost (${causeOf(this.cause)}), so nobody knows whether it took effect. ` +
-      "Repeat it with the same event ids: what is stored already is not stored twice."
+      "An append may be repeated with the same event ids: what is stored already is not stored twice. After a command or a " +
+      "transaction, read what is stored before you repeat it."
     )
   }
 }
@@ -236,6 +272,14 @@ export type AppendError =
   | StreamTombstoned
   | StoreUnavailable
   | CommitUnknown
+
+/**
+ * Every way an import can fail by itself, besides the failures of the stream of events it takes.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ImportError = ImportRefused | StoreUnavailable | CommitUnknown
 
 /**
  * Every way a read can fail.
@@ -259,7 +303,7 @@ export type TransactionError = StoreUnavailable | CommitUnknown
  * @category errors
  * @since 0.1.0
  */
-export type StoreError = AppendError | ReadError | TransactionError | EventDecodeError
+export type StoreError = AppendError | ImportError | ReadError | TransactionError | EventDecodeError
 
 /**
  * Schema for {@link StoreError}.
@@ -274,6 +318,7 @@ export const StoreError = Schema.Union([
   AlreadyRecorded,
   InvalidEvent,
   InvalidRequest,
+  ImportRefused,
   StreamTombstoned,
   EventDecodeError,
   StoreUnavailable,

@@ -79,9 +79,22 @@ export const category = (stream: StreamId): string => stream.slice(0, stream.ind
 export const entityId = (stream: StreamId): string => stream.slice(stream.indexOf("-") + 1)
 
 /**
- * Orders stream names by UTF-16 code unit.
+ * Orders stream names by their bytes in UTF-8, which is the order of their code points. It is the order in which every
+ * store lists streams; JavaScript's own order of strings differs from it for characters like emoji.
  *
  * @category ordering
  * @since 0.1.0
  */
-export const Order: Order_.Order<StreamId> = Order_.String
+export const Order: Order_.Order<StreamId> = /*#__PURE__*/ Order_.make((self, that) => {
+  const length = Math.min(self.length, that.length)
+  for (let i = 0; i < length; i++) {
+    const [one, other] = [self.charCodeAt(i), that.charCodeAt(i)]
+    if (one !== other) {
+      return rank(one) < rank(other) ? -1 : 1
+    }
+  }
+  return self.length === that.length ? 0 : self.length < that.length ? -1 : 1
+})
+
+// A surrogate is half of a character that comes after all those of one unit, the ones from U+E000 among them.
+const rank = (unit: number): number => (unit >= 0xe000 ? unit - 0x800 : unit >= 0xd800 ? unit + 0x2000 : unit)

@@ -12,15 +12,20 @@
 import type * as Effect from "effect/Effect"
 import type { EventStore } from "../store/EventStore.ts"
 import * as BadInput from "./internal/conformance/badInput.ts"
+import * as Changes from "./internal/conformance/changes.ts"
+import * as Fibers from "./internal/conformance/fibers.ts"
 import * as GlobalReads from "./internal/conformance/globalReads.ts"
 import * as Idempotence from "./internal/conformance/idempotence.ts"
+import * as Imports from "./internal/conformance/imports.ts"
 import * as Isolation from "./internal/conformance/isolation.ts"
 import type * as Kit from "./internal/conformance/kit.ts"
+import * as Listing from "./internal/conformance/listing.ts"
 import * as MultiWrite from "./internal/conformance/multiWrite.ts"
 import * as Races from "./internal/conformance/races.ts"
 import * as Records from "./internal/conformance/records.ts"
 import * as RoundTrip from "./internal/conformance/roundTrip.ts"
 import * as StreamReads from "./internal/conformance/streamReads.ts"
+import * as Times from "./internal/conformance/times.ts"
 import * as Transactions from "./internal/conformance/transactions.ts"
 import * as Versions from "./internal/conformance/versions.ts"
 
@@ -45,7 +50,8 @@ export type ConformanceFailure = Kit.ConformanceFailure
 
 /**
  * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `records`, `transactions`,
- * `reading a stream`, `reading all`, `pages`, `head`, `round trip`, `bad input`, `isolation`.
+ * `reading a stream`, `reading all`, `pages`, `head`, `changes`, `listing`, `times`, `round trip`, `imports`, `bad input`,
+ * `isolation`.
  *
  * **Example** (Without a test runner)
  *
@@ -73,9 +79,14 @@ export const cases: ReadonlyArray<Case> = [
   ...Idempotence.cases,
   ...Records.cases,
   ...Transactions.cases,
+  ...Fibers.cases,
   ...StreamReads.cases,
   ...GlobalReads.cases,
+  ...Listing.cases,
+  ...Times.cases,
+  ...Changes.cases,
   ...RoundTrip.cases,
+  ...Imports.cases,
   ...BadInput.cases,
   ...Isolation.cases
 ]

@@ -12,7 +12,7 @@ import { BeginTransaction } from "effect/sql/SqlClient"
 import { isSqlError } from "effect/sql/SqlError"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
-import { Any, Exact, NoStream } from "../../src/store/ExpectedVersion.ts"
+import { Any, Exact, NoStream, StreamExists } from "../../src/store/ExpectedVersion.ts"
 import { CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
@@ -27,41 +27,131 @@ const isUnavailable = (error: unknown, isRetryable: boolean, words: RegExp): voi
 }
 
 describe("PgEventStore, failures", () => {
-  it.live("a connection that is lost while an append waits: nobody knows, and a repeat finds out", () =>
+  it.live("a connection that is lost while an append waits: it is made once all the same", () =>
     Effect.gen(function* () {
       const config = yield* Postgres.database
       const { sql, store } = yield* open(config)
-      const stream = newStream()
-      const holder = yield* heldOpen(store, store.append(write(stream, NoStream, newEvent())))
-      const lost = write(stream, NoStream, ...newEvents(2))
-      const fiber = yield* Effect.forkChild(Effect.flip(store.append(lost)))
-      const [pid] = yield* waiting(sql, 1)
-      yield* sql`select pg_terminate_backend(${pid})`
-      const error = yield* Fiber.join(fiber)
-      assert.instanceOf(error, CommitUnknown)
-      assert.match(error.message, /append was lost.*same event ids/)
-      yield* holder.rollback
-      const { version, repeated } = yield* store.append(lost)
-      assert.deepStrictEqual([version, repeated], [2, false])
+      for (const expected of [NoStream, Any]) {
+        const stream = newStream()
+        const holder = yield* heldOpen(store, store.append(write(stream, NoStream, newEvent())))
+        const lost = write(stream, expected, ...newEvents(2))
+        const fiber = yield* Effect.forkChild(store.append(lost))
+        const [pid] = yield* waiting(sql, 1)
+        yield* sql`select pg_terminate_backend(${pid}, 5000)`
+        yield* waiting(sql, 1)
+        yield* holder.rollback
+        const { version, repeated } = yield* Fiber.join(fiber)
+        assert.deepStrictEqual([version, repeated], [2, false])
+      }
     })
   )
 
-  it.live("an acknowledgement that is lost: a repeat gets the first answer", () =>
+  it.live("a session that goes on waiting without its client: what it appends is not there twice", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { sql, store: other } = yield* open(config)
+      const { config: deaf, ears } = deafClient(config)
+      const { store } = yield* open({ ...deaf, maxConnections: 3 })
+      for (let round = 0; round < 20; round++) {
+        const stream = newStream()
+        const holder = yield* heldOpen(other, other.append(write(stream, NoStream, newEvent())))
+        const lost = write(stream, Any, ...newEvents(2))
+        const writes = round % 2 === 0 ? [lost] : [lost, write(newStream(), Any, newEvent())]
+        const fiber = yield* Effect.forkChild(store.appendAll(writes))
+        yield* waiting(sql, 1)
+        yield* ears.cut
+        yield* waiting(sql, 2)
+        const others = yield* Effect.forkChild(
+          Effect.forEach([1, 2, 3], () => other.append(write(stream, Any, newEvent())), { concurrency: "unbounded" })
+        )
+        yield* waiting(sql, 3)
+        yield* holder.commit
+        const [written] = yield* Fiber.join(fiber)
+        yield* Fiber.join(others)
+        yield* other.append(write(stream, Any, newEvent()))
+        while ((yield* sql`select from pg_stat_activity where wait_event_type = 'Lock'`).length > 0) {
+          yield* Effect.sleep(5)
+        }
+        const { events, version } = yield* other.load(stream)
+        assert.strictEqual(version, 7)
+        assert.deepStrictEqual(
+          events.slice(written!.version - 2, written!.version).map((event) => event.id),
+          lost.events.map((event) => event.id)
+        )
+      }
+    })
+  )
+
+  it.live("an acknowledgement that is lost: the append finds out by itself", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store: other } = yield* open(config)
+      const { config: deaf, ears } = deafClient(config)
+      const { store } = yield* open(deaf)
+      const stream = newStream()
+      for (const expected of [NoStream, Exact(3), Any, StreamExists]) {
+        const before = yield* other.streamVersion(stream)
+        const lost = write(stream, expected, ...newEvents(2))
+        ears.deaf = true
+        const fiber = yield* Effect.forkChild(store.append(lost))
+        while ((yield* other.streamVersion(stream)) === before) {
+          yield* Effect.sleep(5)
+        }
+        // Somebody else goes on before it can ask again.
+        yield* other.append(write(stream, Any, newEvent()))
+        ears.deaf = false
+        const written = yield* Fiber.join(fiber)
+        const { events } = yield* store.load(stream)
+        assert.deepStrictEqual(written, {
+          stream,
+          version: StreamVersion.make(before + 2),
+          positions: events.slice(before, before + 2).map((event) => event.position),
+          repeated: true
+        })
+      }
+      assert.strictEqual(yield* store.streamVersion(stream), 12)
+    })
+  )
+
+  it.live("a group of appends whose acknowledgement is lost: each finds out by itself", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store: other } = yield* open(config)
+      const { config: deaf, ears } = deafClient(config)
+      const { store } = yield* open(deaf)
+      const streams = Array.from({ length: 20 }, () => newStream())
+      yield* store.append(write(streams[0]!, NoStream, newEvent()))
+      ears.deaf = true
+      const fiber = yield* Effect.forkChild(
+        Effect.forEach(streams, (stream) => Effect.result(store.append(write(stream, NoStream, newEvent()))), {
+          concurrency: "unbounded"
+        })
+      )
+      while ((yield* other.streamVersion(streams[1]!)) === 0) {
+        yield* Effect.sleep(5)
+      }
+      ears.deaf = false
+      const [first, ...rest] = yield* Fiber.join(fiber)
+      assert.isTrue(Result.isFailure(first!) && first.failure instanceof VersionConflict)
+      for (const result of rest) {
+        assert.isTrue(Result.isSuccess(result) && result.success.version === 1 && result.success.repeated)
+      }
+      assert.lengthOf((yield* store.readPage()).events, 20)
+    })
+  )
+
+  it.live("an acknowledgement that stays lost: nobody knows, and a repeat finds out", () =>
     Effect.gen(function* () {
       const { config, ears } = deafClient(yield* Postgres.database)
       const { store } = yield* open(config)
-      const stream = newStream()
-      for (const expected of [NoStream, Exact(2), Any]) {
-        const lost = write(stream, expected, ...newEvents(2))
-        ears.deaf = true
-        assert.instanceOf(yield* Effect.flip(store.append(lost)), CommitUnknown)
-        ears.deaf = false
-        const { events } = yield* store.load(stream)
-        const positions = events.slice(-2).map((event) => event.position)
-        const version = StreamVersion.make(events.length)
-        assert.deepStrictEqual(yield* store.append(lost), { stream, version, positions, repeated: true })
-      }
-      assert.strictEqual(yield* store.streamVersion(stream), 6)
+      const lost = write(newStream(), NoStream, ...newEvents(2))
+      ears.deaf = true
+      const error = yield* Effect.flip(store.append(lost))
+      assert.instanceOf(error, CommitUnknown)
+      assert.match(error.message, /answer to append was lost.*same event ids/)
+      ears.deaf = false
+      const { version, repeated } = yield* store.append(lost)
+      assert.deepStrictEqual([version, repeated], [2, true])
     })
   )
 
@@ -203,8 +293,8 @@ describe("PgEventStore, failures", () => {
     Effect.gen(function* () {
       const url = Redacted.make("postgresql://nobody:secret@127.0.0.1:1/nothing")
       const build = <A, E>(layer: Layer.Layer<A, E>) => Effect.flip(Layer.build(layer))
-      isUnavailable(yield* build(PgEventStore.layerUrl(url)), true, /failed in migrate: .*ECONNREFUSED/)
-      const config = PgEventStore.layerConfig({ url: Config.Redacted("URL") }, { migrate: "off" })
+      isUnavailable(yield* build(PgEventStore.layer({ url })), true, /failed in migrate: .*ECONNREFUSED/)
+      const config = PgEventStore.layerConfig({ url: Config.Redacted("URL"), migrate: Config.succeed("off" as const) })
       const provider = ConfigProvider.layer(ConfigProvider.fromUnknown({ URL: Redacted.value(url) }))
       const error = yield* Effect.flip(
         Effect.flatMap(EventStore, (store) => store.append(write(newStream(), Any, newEvent()))).pipe(
@@ -213,6 +303,15 @@ describe("PgEventStore, failures", () => {
       )
       isUnavailable(error, true, /failed in append: .*ECONNREFUSED/)
       assert.notInclude(error.message, "secret")
+    })
+  )
+
+  it.live("settings that nothing can be reached with: trying again will not help", () =>
+    Effect.gen(function* () {
+      for (const url of ["nonsense", "http://localhost/app", "postgresql://localhost/app?sslmode=maybe"]) {
+        const layer = PgEventStore.layer({ url: Redacted.make(url) })
+        isUnavailable(yield* Effect.flip(Layer.build(layer)), false, /failed in migrate: .*look at the cause/)
+      }
     })
   )
 

@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
+import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Pg from "../../src/layers/internal/pgPrimitives.ts"
 import type { IdempotencyRecord, Write } from "../../src/store/EventStore.ts"
-import { Any, Exact, NoStream } from "../../src/store/ExpectedVersion.ts"
+import { Any, Exact, NoStream, StreamExists } from "../../src/store/ExpectedVersion.ts"
 import { AlreadyRecorded, CommitUnknown } from "../../src/store/StoreError.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
@@ -13,15 +14,51 @@ import { deafClient } from "./fixtures/pgDeaf.ts"
 let next = 0
 const newRecord = (): IdempotencyRecord => ({ key: `key ${next++}`, fingerprint: "f", outcome: { versions: [1, 2] } })
 
+const makePrimitives = (sql: PgClient) =>
+  Pg.make(sql, "effect_decider", { announce: () => undefined, watch: (look) => look })
+
 const recorded = (store: Store, key: string) =>
   Effect.map(store.load(newStream(), { idempotencyKey: key }), (loaded) => loaded.recorded)
 
 describe("PgEventStore, idempotency records", () => {
+  it.live("an acknowledgement that is lost: the append finds out by itself, though its own record is there", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store: other } = yield* open(config)
+      const { config: deaf, ears } = deafClient(config)
+      const { store } = yield* open(deaf)
+      const stream = newStream()
+      for (const expected of [NoStream, Exact(3), Any, StreamExists]) {
+        const before = yield* other.streamVersion(stream)
+        const [lost, record] = [write(stream, expected, ...newEvents(2)), newRecord()]
+        ears.deaf = true
+        const fiber = yield* Effect.forkChild(store.append(lost, { idempotency: [record] }))
+        while ((yield* other.streamVersion(stream)) === before) {
+          yield* Effect.sleep(5)
+        }
+        // Somebody else goes on before it can ask again.
+        yield* other.append(write(stream, Any, newEvent()))
+        ears.deaf = false
+        const written = yield* Fiber.join(fiber)
+        const { events } = yield* store.load(stream)
+        assert.deepStrictEqual(written, {
+          stream,
+          version: StreamVersion.make(before + 2),
+          positions: events.slice(before, before + 2).map((event) => event.position),
+          repeated: true
+        })
+        const again = yield* Effect.flip(store.append(lost, { idempotency: [record] }))
+        assert.deepStrictEqual(again, new AlreadyRecorded({ ...record }))
+      }
+      assert.strictEqual(yield* store.streamVersion(stream), 12)
+    })
+  )
+
   it.live("an acknowledgement that is lost: a retry does not take its own record for somebody else's", () =>
     Effect.gen(function* () {
       const { config, ears } = deafClient(yield* Postgres.database)
       const { sql, store } = yield* open(config)
-      const primitives = Pg.make(sql, "effect_decider")
+      const primitives = yield* makePrimitives(sql)
       const stream = newStream()
       const other = newStream()
       const appends: ReadonlyArray<readonly [Write, ...ReadonlyArray<Write>]> = [
@@ -60,7 +97,7 @@ describe("PgEventStore, idempotency records", () => {
     Effect.gen(function* () {
       const { config, ears } = deafClient(yield* Postgres.database)
       const { sql, store } = yield* open(config)
-      const primitives = Pg.make(sql, "effect_decider")
+      const primitives = yield* makePrimitives(sql)
       const stream = newStream()
       yield* store.append(write(stream, NoStream, ...newEvents(2)))
       const idempotency = [newRecord()]
@@ -82,7 +119,8 @@ describe("PgEventStore, idempotency records", () => {
       const { sql, store } = yield* open(yield* Postgres.database)
       const stream = newStream()
       const record = newRecord()
-      const [written] = yield* Pg.make(sql, "effect_decider").appendAll([write(stream, NoStream, ...newEvents(2))], {
+      const primitives = yield* makePrimitives(sql)
+      const [written] = yield* primitives.appendAll([write(stream, NoStream, ...newEvents(2))], {
         idempotency: [record],
         isRetry: true
       })

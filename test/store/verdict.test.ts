@@ -33,10 +33,15 @@ const write = (letters: string, expected: ExpectedVersion.ExpectedVersion, to = 
   expected,
   events: [...letters].map(event)
 })
-const judge = (stored: string) => (write: EventStore.Write) =>
-  Verdict.one(write, stored.length, (version, count) =>
-    Array.from(stored.slice(version, version + count), (letter) => id(letter))
-  )
+const judge =
+  (stored: string, isRetry = false) =>
+  (write: EventStore.Write) =>
+    Verdict.one(
+      write,
+      stored.length,
+      (version, count) => Array.from(stored.slice(version, version + count), (letter) => id(letter)),
+      isRetry
+    )
 
 const says = (
   verdict: Result.Result<Verdict.Verdict, StoreError.VersionConflict | StoreError.IdempotencyViolation>
@@ -106,6 +111,27 @@ describe("the verdict on one write", () => {
   for (const [stored, expected, events, verdict] of rules) {
     it(`on "${stored}", expecting ${ExpectedVersion.format(expected)}, of "${events}" is: ${verdict}`, () => {
       assert.strictEqual(says(judge(stored)(write(events, expected))), verdict)
+    })
+  }
+
+  // What was sent before and got no answer: others may have appended in the meantime.
+  const retryRules: typeof rules = [
+    ["", Any, "a", "write"],
+    ["abc", Any, "a", "repeat after 0"],
+    ["abcd", StreamExists, "bc", "repeat after 1"],
+    ["abcd", Any, "cd", "repeat after 2"],
+    ["abcd", Any, "ef", "write"],
+    ["abcd", Any, "ac", "violation by ac"],
+    ["abcd", Any, "ea", "violation by a"],
+    [`a${"-".repeat(255)}`, Any, "a", "repeat after 0"],
+    [`a${"-".repeat(256)}`, Any, "a", "write"],
+    ["abc", Exact(1), "a", "conflict at 3"],
+    ["abc", Exact(1), "bc", "repeat after 1"]
+  ]
+  for (const [stored, expected, events, verdict] of retryRules) {
+    const name = stored.length > 4 ? `${stored.length} events` : `"${stored}"`
+    it(`on ${name}, expecting ${ExpectedVersion.format(expected)}, of "${events}" once more is: ${verdict}`, () => {
+      assert.strictEqual(says(judge(stored, true)(write(events, expected))), verdict)
     })
   }
 

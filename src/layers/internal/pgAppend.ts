@@ -24,13 +24,70 @@ export type Row = readonly [status: Integer, version: Integer, ...positions: Rea
 type Integer = bigint | number | string
 
 /**
+ * A write as it is sent: its texts are made once, however often it is.
+ *
+ * `isRetry` says that the first attempt may have been made, though nobody knows. `bytes` is about what it takes.
+ */
+export interface Encoded {
+  readonly write: Write
+  readonly stream: StreamId
+  readonly expected: number
+  readonly isRetry: boolean
+  readonly events: ReadonlyArray<Fields>
+  readonly bytes: number
+}
+
+// The tags as the text of an array, for an array of arrays cannot have rows of different lengths.
+interface Fields {
+  readonly id: string
+  readonly type: string
+  readonly schemaVersion: number
+  readonly tags: string | null
+  readonly data: string
+  readonly metadata: string
+}
+
+export const encode = (write: Write, isRetry: boolean): Encoded => {
+  const { expected, stream } = write
+  let bytes = stream.length
+  const events = write.events.map((event) => {
+    const fields = toFields(event)
+    bytes += overhead + fields.type.length + (fields.tags?.length ?? 0) + fields.data.length + fields.metadata.length
+    return fields
+  })
+  const number = expectedNumber(expected)
+  return { write, stream, expected: isRetry && number < 0 ? number + wide : number, isRetry, events, bytes }
+}
+
+/**
+ * An event as it is sent.
+ */
+export const toFields = ({ data, id, metadata, schemaVersion, tags, type }: NewEvent): Fields => ({
+  id,
+  type,
+  schemaVersion,
+  tags: tags.length === 0 ? null : arrayText(tags),
+  data: JSON.stringify(data),
+  metadata: JSON.stringify(metadata)
+})
+
+// Of an event, for its id and the lengths.
+const overhead = 50
+
+// What -1 for any and -2 for an existing stream become when a repeat is looked for further back.
+const wide = -2
+
+/**
  * The parameters of the function for one write.
  */
-export const single = ({ events, expected, stream }: Write, inTransaction: boolean): ReadonlyArray<unknown> => {
+export const single = (
+  { events, expected, stream, write }: Encoded,
+  inTransaction: boolean
+): ReadonlyArray<unknown> => {
   const first = events[0]
   return [
     stream,
-    expectedNumber(expected),
+    expected,
     inTransaction,
     ...(first === undefined
       ? [null, null, PgTypes.int4(null), array(null, PgTypes.OID.text), null, null]
@@ -38,30 +95,19 @@ export const single = ({ events, expected, stream }: Write, inTransaction: boole
           first.id,
           first.type,
           first.schemaVersion,
-          array(first.tags, PgTypes.OID.text),
-          JSON.stringify(first.data),
-          JSON.stringify(first.metadata)
+          array(write.events[0]!.tags, PgTypes.OID.text),
+          first.data,
+          first.metadata
         ]),
-    ...columns(events.length > 1 ? events.slice(1) : undefined)
+    ...(events.length > 1 ? columns(events.slice(1)) : noColumns)
   ]
 }
 
 /**
- * The parameters of the function for several writes.
+ * The parameters of the function for several writes, all or nothing.
  */
-export const several = (writes: ReadonlyArray<Write>, inTransaction: boolean): ReadonlyArray<unknown> => [
-  array(
-    writes.map((write) => write.stream),
-    PgTypes.OID.text
-  ),
-  array(
-    writes.map((write) => expectedNumber(write.expected)),
-    PgTypes.OID.int4
-  ),
-  array(
-    writes.map((write) => write.events.length),
-    PgTypes.OID.int4
-  ),
+export const several = (writes: ReadonlyArray<Encoded>, inTransaction: boolean): ReadonlyArray<unknown> => [
+  ...heads(writes),
   inTransaction,
   array(
     writes.flatMap((write, i) => write.events.map(() => i + 1)),
@@ -70,39 +116,78 @@ export const several = (writes: ReadonlyArray<Write>, inTransaction: boolean): R
   ...columns(writes.flatMap((write) => write.events))
 ]
 
-const columns = (events: ReadonlyArray<NewEvent> | undefined): ReadonlyArray<PgTypes.Parameter> =>
-  events === undefined
-    ? noColumns
-    : [
-        array(
-          events.map((event) => event.id),
-          PgTypes.OID.uuid
-        ),
-        array(
-          events.map((event) => event.type),
-          PgTypes.OID.text
-        ),
-        array(
-          events.map((event) => event.schemaVersion),
-          PgTypes.OID.int4
-        ),
-        // An array of arrays cannot have rows of different lengths, so each is sent as the text of an array.
-        array(
-          events.some((event) => event.tags.length > 0) ? events.map((event) => arrayText(event.tags)) : null,
-          PgTypes.OID.text
-        ),
-        array(
-          events.map((event) => JSON.stringify(event.data)),
-          PgTypes.OID.text
-        ),
-        array(
-          events.map((event) => JSON.stringify(event.metadata)),
-          PgTypes.OID.text
-        )
-      ]
+/**
+ * The parameters of the function for writes that are made or fail each for itself. Each has events.
+ */
+export const batch = (writes: ReadonlyArray<Encoded>): ReadonlyArray<unknown> => {
+  const firsts: Array<Fields> = []
+  const further: Array<Fields> = []
+  const starts: Array<number> = []
+  const owners: Array<number> = []
+  const streams: Array<string> = []
+  for (const [i, { events, stream }] of writes.entries()) {
+    starts.push(further.length + 1)
+    firsts.push(events[0]!)
+    for (let n = 1; n < events.length; n++) {
+      further.push(events[n]!)
+      owners.push(i + 1)
+      streams.push(stream)
+    }
+  }
+  return [
+    ...heads(writes),
+    array(starts, PgTypes.OID.int4),
+    ...columns(firsts),
+    array(further.length === 0 ? null : owners, PgTypes.OID.int4),
+    array(further.length === 0 ? null : streams, PgTypes.OID.text),
+    ...(further.length === 0 ? noColumns : columns(further))
+  ]
+}
+
+const heads = (writes: ReadonlyArray<Encoded>): ReadonlyArray<PgTypes.Parameter> => [
+  array(
+    writes.map((write) => write.stream),
+    PgTypes.OID.text
+  ),
+  array(
+    writes.map((write) => write.expected),
+    PgTypes.OID.int4
+  ),
+  array(
+    writes.map((write) => write.events.length),
+    PgTypes.OID.int4
+  )
+]
 
 /**
- * An array of values as a parameter.
+ * Events as one array for each column.
+ */
+export const columns = (events: ReadonlyArray<Fields>): ReadonlyArray<PgTypes.Parameter> => [
+  array(
+    events.map((event) => event.id),
+    PgTypes.OID.uuid
+  ),
+  array(
+    events.map((event) => event.type),
+    PgTypes.OID.text
+  ),
+  array(
+    events.map((event) => event.schemaVersion),
+    PgTypes.OID.int4
+  ),
+  array(events.some((event) => event.tags !== null) ? events.map((event) => event.tags) : null, PgTypes.OID.text),
+  array(
+    events.map((event) => event.data),
+    PgTypes.OID.text
+  ),
+  array(
+    events.map((event) => event.metadata),
+    PgTypes.OID.text
+  )
+]
+
+/**
+ * A list as an array of the database.
  */
 export const array = (values: ReadonlyArray<unknown> | null, elementOid: number): PgTypes.Parameter =>
   Result.getOrThrow(PgTypes.array(values, elementOid))
@@ -135,23 +220,28 @@ const expectedNumber = (expected: ExpectedVersion): number => {
  * only for a write of which a part was made before.
  */
 export const answer = Effect.fnUntraced(function* <E>(
-  writes: NonEmptyReadonlyArray<Write>,
+  encoded: NonEmptyReadonlyArray<Encoded>,
   rows: ReadonlyArray<Row>,
   idsAfter: (stream: StreamId, version: number, count: number) => Effect.Effect<ReadonlyArray<string>, E>
 ): Effect.fn.Return<ReadonlyArray<Written>, VersionConflict | IdempotencyViolation | E> {
+  const writes = encoded.map(({ write }) => write)
   if (rows.every(([status]) => Number(status) <= Status.check)) {
     return writes.map((write, i) => written(write, rows[i]!))
   }
   const verdicts = new Map<Write, Result.Result<Verdict.Verdict, VersionConflict | IdempotencyViolation>>()
   for (const [i, write] of writes.entries()) {
     const [status, version] = [Number(rows[i]![0]), Number(rows[i]![1])]
-    const { events, expected, stream } = write
+    const { events, stream } = write
     if (status === Status.violation) {
-      const exact = expectedNumber(expected)
-      const after = exact >= 0 ? exact : Math.max(0, version - events.length)
-      // Recorded events never change, so these are the ids that were compared.
-      const stored = new Set(yield* idsAfter(stream, after, events.length))
-      const ids = events.flatMap(({ id }) => (stored.has(id) ? [id] : []))
+      const { expected, isRetry } = encoded[i]!
+      const count = Verdict.lookedAt(write, true)
+      const after = expected >= 0 ? expected : Math.max(0, version - count)
+      // Recorded events never change, so these are the ids that were compared: those at the end of the stream, or, if it is
+      // none of them, those further back, which a write that lost a race has been compared with too.
+      const stored = yield* idsAfter(stream, after, count)
+      const among = (some: ReadonlyArray<string>) => events.flatMap(({ id }) => (some.includes(id) ? [id] : []))
+      const near = isRetry ? [] : among(stored.slice(-events.length))
+      const ids = near.length > 0 ? near : among(stored)
       verdicts.set(write, Result.fail(new IdempotencyViolation({ stream, ids })))
     } else {
       verdicts.set(write, verdict(write, status, version))
@@ -165,7 +255,25 @@ export const answer = Effect.fnUntraced(function* <E>(
   )
 })
 
-const Status = { write: 0, check: 1, repeat: 2, conflict: 3, violation: 4 } as const
+const Status = { write: 0, check: 1, repeat: 2, conflict: 3, violation: 4, alone: 5 } as const
+
+/**
+ * What became of one write of a batch; `undefined` when it has to go alone.
+ */
+export const verdictOf = <E>(
+  encoded: Encoded,
+  row: Row,
+  idsAfter: (stream: StreamId, version: number, count: number) => Effect.Effect<ReadonlyArray<string>, E>
+): Effect.Effect<Result.Result<Written, VersionConflict | IdempotencyViolation | E> | undefined> => {
+  switch (Number(row[0])) {
+    case Status.write:
+      return Effect.succeed(Result.succeed(written(encoded.write, row)))
+    case Status.alone:
+      return Effect.undefined
+    default:
+      return Effect.result(Effect.map(answer([encoded], [row], idsAfter), ([one]) => one!))
+  }
+}
 
 const written = ({ stream }: Write, [status, version, ...positions]: Row): Written => ({
   stream,

@@ -14,7 +14,7 @@ export const migrations = (schema: string): ReadonlyArray<Migration> => {
   return [{ id: 1, name: "events", statements: [...tables(s), ...globalOrder(s), ...appending(s), ...recording(s)] }]
 }
 
-const sequence = (s: string): string => `${literal(`${s}.position_seq`)}::regclass`
+export const sequence = (s: string): string => `${literal(`${s}.position_seq`)}::regclass`
 
 const tables = (s: string): ReadonlyArray<string> => [
   `create table ${s}.migrations (
@@ -46,7 +46,7 @@ const tables = (s: string): ReadonlyArray<string> => [
 // The low-water lock: a shared advisory lock on the last position drawn before this append draws its own, held until the
 // transaction ends. Whatever the append draws is higher. Its class is the sequence's own oid, so two stores in a database
 // never see each other's locks; the key is the position's low 32 bits.
-const lowWaterLock = (s: string): string =>
+export const lowWaterLock = (s: string): string =>
   `pg_advisory_xact_lock_shared(${sequence(s)}::oid::integer,
         coalesce(pg_sequence_last_value(${sequence(s)}), 0)::bit(32)::integer)`
 
@@ -90,41 +90,49 @@ const appending = (s: string): ReadonlyArray<string> => [
 returns ${s}.verdict language plpgsql stable as ${body(`
 -- What is to be done with a write: 0 it may be made, 1 it has no events and its expectation holds, 2 it was made before,
 -- 3 version conflict, 4 a part of it was made before. Expected is the exact version, or -1 for any and -2 for an existing
--- stream. The version is the stream's, for status 2 the one after the original; it has the original positions too.
+-- stream; -3 and -4 are the same for a write that was sent before and got no answer, so that a repeat is looked for among
+-- the last 256 events, not only at the end. The version is the stream's, for status 2 the one after the original; it has
+-- the original positions too.
 -- STABLE: it sees what the calling statement sees, so that all writes of one append are judged at one moment.
 declare
   v_count constant integer := cardinality(p_ids);
+  v_looked_at constant integer := case when p_expected < -2 then greatest(v_count, 256) else v_count end;
   v_current integer;
   v_after integer;
+  v_start integer;
   v_ids uuid[];
   v_positions bigint[];
 begin
   select e.version into v_current from ${s}.events e where e.stream = p_stream order by e.version desc limit 1;
   v_current := coalesce(v_current, 0);
   if v_count = 0 then
-    return (case when p_expected in (v_current, -1) or (p_expected = -2 and v_current > 0) then 1 else 3 end,
+    return (case when p_expected in (v_current, -1, -3) or (p_expected in (-2, -4) and v_current > 0) then 1 else 3 end,
       v_current, null)::${s}.verdict;
   end if;
-  if p_expected = v_current or (p_expected = -1 and v_current = 0) then
+  if p_expected = v_current or (p_expected in (-1, -3) and v_current = 0) then
     return (0, v_current, null)::${s}.verdict;
   end if;
-  if p_expected > v_current or (p_expected = -2 and v_current = 0) then
+  if p_expected > v_current or (p_expected in (-2, -4) and v_current = 0) then
     return (3, v_current, null)::${s}.verdict;
   end if;
   -- The events that a repeat would find: those after the expected version, or the last ones of the stream.
-  v_after := case when p_expected >= 0 then p_expected else greatest(v_current - v_count, 0) end;
+  v_after := case when p_expected >= 0 then p_expected else greatest(v_current - v_looked_at, 0) end;
   select array_agg(e.id order by e.version), array_agg(e.position order by e.version) into v_ids, v_positions
     from (
       select e.id, e.position, e.version from ${s}.events e
-        where e.stream = p_stream and e.version > v_after order by e.version limit v_count
+        where e.stream = p_stream and e.version > v_after order by e.version limit v_looked_at
     ) e;
   if v_ids = p_ids then
     return (2, v_after + v_count, v_positions)::${s}.verdict;
   end if;
+  v_start := case when v_looked_at > v_count then array_position(v_ids, p_ids[1]) end;
+  if v_ids[v_start : v_start + v_count - 1] = p_ids then
+    return (2, v_after + v_start - 1 + v_count, v_positions[v_start : v_start + v_count - 1])::${s}.verdict;
+  end if;
   if p_expected >= 0 and v_ids[1] <> p_ids[1] then
     return (3, v_current, null)::${s}.verdict;
   end if;
-  if p_expected >= 0 or (v_count > 1 and exists (select unnest(v_ids) intersect select unnest(p_ids))) then
+  if p_expected >= 0 or (v_looked_at > 1 and exists (select unnest(v_ids) intersect select unnest(p_ids))) then
     return (4, v_current, null)::${s}.verdict;
   end if;
   return (0, v_current, null)::${s}.verdict;
@@ -149,7 +157,8 @@ begin
     ${enter(s)}
   end if;
   loop
-    if v_current < 0 or p_id is null then
+    -- The last version there is has none after it, which the plan of the insert would stumble over.
+    if v_current < 0 or v_current = 2147483647 or p_id is null then
       -- Sees what was committed up to now, so also who won when the insert below found its place taken.
       select j.status, j.version, j.positions into v_verdict
         from ${s}.judge(p_stream, p_expected, case when p_id is null then '{}' else p_id || coalesce(p_ids, '{}') end) j;
@@ -181,7 +190,116 @@ begin
       return array[0, v_current + 1 + cardinality(p_ids), v_position] || v_further;
     end if;
     v_current := -1;
+    -- Who won may have been a retry of this write, whose client has lost this session; and others may have followed.
+    p_expected := ${lookFurther("p_expected")};
   end loop;
+end`)}`,
+
+  `create function ${s}.append_many(
+  p_streams text[], p_expected integer[], p_counts integer[], p_starts integer[],
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_writes integer[], p_further_streams text[], p_further_ids uuid[], p_further_types text[], p_further_schema_versions integer[],
+  p_further_tag_lists text[], p_further_datas text[], p_further_metadatas text[]
+) returns setof bigint[] language plpgsql volatile as ${body(`
+-- Writes to different streams, each for itself, in one transaction that has nothing else. Answers for each, in their order,
+-- the status and the version of its verdict, and the positions; status 5 says that it must go alone, because it would wait
+-- for long, or wait while others wait for this transaction. Each has events: the first ones stand in arrays of one element
+-- per write, the further ones of all writes one after the other, from p_starts on, each with the number of its write.
+--
+-- No join of arrays, for their sizes are unknown when it is planned, and it would take quadratic time. And no look-ups but
+-- lateral ones with a limit, for these alone never become a scan of the table.
+declare
+  v_verdicts ${s}.verdict[];
+  v_versions integer[];
+  v_claimed integer;
+  v_one integer;
+  v_write integer;
+  -- Whose claim was won; null when all were.
+  v_made boolean[];
+  v_positions bigint[];
+  v_further bigint[];
+  v_at timestamptz;
+begin
+  if ${lowWaterLock(s)} is null then end if;
+  -- Both until the end of this transaction, which is the end of this call. Plans made anew for each size of batch would be
+  -- no better, and take a third of the time of a small one.
+  if set_config('lock_timeout', '50ms', true) || set_config('plan_cache_mode', 'force_generic_plan', true) is null then
+  end if;
+  -- One moment for all. What expects a version need not be judged if nobody has the next one, which the claim finds out;
+  -- the version before it must be there, though, and be recorded before positions are drawn, so that these increase. And
+  -- what expects none is no repeat if its single event is not the last one there. All else is judged, which costs more.
+  select array_agg(
+      case
+        when w.expected = 0 or w.expected = last.version then (0, w.expected, null)::${s}.verdict
+        when w.expected = -1 and last.version is null then (0, 0, null)::${s}.verdict
+        when w.expected in (-1, -2) and w.count = 1 and w.id <> last.id then (0, last.version, null)::${s}.verdict
+        else ${s}.judge(w.stream, w.expected, w.id || p_further_ids[w.start : w.start + w.count - 2])
+      end order by w.n)
+    into v_verdicts
+    from unnest(p_streams, p_expected, p_counts, p_starts, p_ids) with ordinality
+        as w (stream, expected, count, start, id, n)
+      left join lateral (
+        select e.version, e.id from ${s}.events e
+          where e.stream = w.stream
+            and e.version between greatest(w.expected, 0) and case when w.expected < 0 then 2147483647 else w.expected end
+          order by e.version desc limit 1
+      ) last on true;
+  v_positions := array(select nextval(${sequence(s)}) from generate_series(1, cardinality(p_ids)) order by 1);
+  v_at := date_trunc('milliseconds', clock_timestamp());
+  begin
+    ${claim(s, "w.status = 0")}
+    get diagnostics v_claimed = row_count;
+  exception when lock_not_available then
+    -- Somebody else's transaction has a stream for long. Who has to wait for it now is left out.
+    if set_config('lock_timeout', '1ms', true) is null then end if;
+    v_claimed := 0;
+    for v_write in
+      select w.n from unnest(p_streams, v_verdicts) with ordinality as w (stream, status, version, positions, n)
+        where w.status = 0 order by w.stream collate "C"
+    loop
+      begin
+        ${claim(s, "w.n = v_write")}
+        get diagnostics v_one = row_count;
+        v_claimed := v_claimed + v_one;
+      exception when lock_not_available then
+      end;
+    end loop;
+  end;
+  if v_claimed < cardinality(p_ids) then
+    v_made := array(select e.is_there is not null
+      from unnest(v_positions) with ordinality as p (position, n)
+        left join lateral (
+          select true as is_there from ${s}.events e where e.position = p.position limit 1
+        ) e on true
+      order by p.n);
+    -- Sees who won. What may be made all the same must not be made now: claims go in the order of names, once.
+    select array_agg(
+        case when w.status > 0 or v_made[w.n] then (w.status, w.version, w.positions)::${s}.verdict
+          else ${s}.judge(w.stream, w.expected, w.id || p_further_ids[w.start : w.start + w.count - 2]) end
+        order by w.n)
+      into v_verdicts
+      from unnest(p_streams, p_expected, p_counts, p_starts, p_ids, v_verdicts) with ordinality
+        as w (stream, expected, count, start, id, status, version, positions, n);
+  end if;
+  if p_writes is not null then
+    v_versions := array(select v.version
+      from unnest(v_verdicts) with ordinality as v (status, version, positions, n) order by v.n);
+    v_further := array(select nextval(${sequence(s)}) from generate_series(1, cardinality(p_writes)) order by 1);
+    insert into ${s}.events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
+      select e.position, v_at, e.id, v_versions[e.write] + 2 + e.n::integer - p_starts[e.write], e.schema_version,
+          e.stream, e.type, coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json
+        from unnest(v_further, p_writes, p_further_streams, p_further_ids, p_further_types, p_further_schema_versions,
+            p_further_tag_lists, p_further_datas, p_further_metadatas) with ordinality
+          as e (position, write, stream, id, type, schema_version, tags, data, metadata, n)
+        where v_made is null or v_made[e.write];
+  end if;
+  return query
+    select case when v_made is null or v_made[w.n]
+          then array[0, w.version + w.count, w.position] || v_further[w.start : w.start + w.count - 2]
+        when w.status = 0 then array[5, w.version]::bigint[]
+        else array[w.status, w.version]::bigint[] || w.positions end
+      from unnest(v_verdicts, p_counts, p_starts, v_positions) with ordinality
+        as w (status, version, positions, count, start, position, n) order by w.n;
 end`)}`,
 
   `create function ${s}.append_all(
@@ -266,7 +384,9 @@ begin
           from unnest(p_counts, v_firsts, v_currents) with ordinality as w (count, first, current, n) order by w.n;
       return;
     exception when sqlstate 'ED001' then
-      -- Everything of this round is taken back. The next one sees who won.
+      -- Everything of this round is taken back. The next one sees who won, which may have been a retry of this append.
+      p_expected := array(select ${lookFurther("w.expected")}
+        from unnest(p_expected) with ordinality as w (expected, n) order by w.n);
     end;
   end loop;
 end`)}`
@@ -343,6 +463,21 @@ begin
     from unnest(v_verdicts) with ordinality as v (status, version, positions, n) order by v.n;
 end`)}`
 ]
+
+const lookFurther = (expected: string): string =>
+  `case when ${expected} in (-1, -2) then ${expected} - 2 else ${expected} end`
+
+// The first events of writes to different streams, in the order of names: so two transactions never wait for each other.
+const claim = (s: string, condition: string): string =>
+  `insert into ${s}.events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
+      select w.position, v_at, w.id, w.version + 1, w.schema_version, w.stream, w.type,
+          coalesce(w.tags, '{}')::text[], w.data::json, w.metadata::json
+        from unnest(p_streams, v_verdicts, v_positions, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas,
+            p_metadatas) with ordinality
+          as w (stream, status, version, positions, position, id, type, schema_version, tags, data, metadata, n)
+        where ${condition}
+        order by w.stream collate "C"
+      on conflict on constraint events_stream_version_key do nothing;`
 
 // Every append takes the low-water lock, for a rollback to a savepoint releases it. A transaction with very many appends
 // would fill the server's table of locks, so inside of one it is noted in a setting of the transaction, which a rollback to

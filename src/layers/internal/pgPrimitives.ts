@@ -1,18 +1,27 @@
 /**
  * What the PostgreSQL store sends for each call.
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as PgTypes from "@effect/sql-pg/PgTypes"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
-import type { AppendAllOptions, Page, Primitives, Range, Write, Written } from "../../store/EventStore.ts"
+import type { AppendAllOptions, NameRange, Page, Primitives, Range, Written } from "../../store/EventStore.ts"
+import * as Stream from "effect/Stream"
+import * as Pages from "../../store/internal/pages.ts"
+import type { Position } from "../../store/Position.ts"
 import type { AppendError, StoreUnavailable } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import * as CriteriaSql from "./criteriaSql.ts"
+import * as Announcing from "./announcing.ts"
 import * as FilteredPage from "./filteredPage.ts"
+import * as GroupCommit from "./groupCommit.ts"
 import * as Append from "./pgAppend.ts"
+import * as Import from "./pgImport.ts"
+import type { Changes } from "./pgChanges.ts"
 import { identifier } from "./pgNames.ts"
 import * as Records from "./pgRecords.ts"
 import * as Rows from "./pgRows.ts"
@@ -20,19 +29,26 @@ import * as Failure from "./storeFailure.ts"
 import * as Transaction from "./transaction.ts"
 
 /**
- * The store whose tables are in a schema.
+ * The store whose tables are in a schema. It announces what it commits, and lets `watch` see how far reads may go.
  */
-export const make = (sql: SqlClient, schema: string): Primitives => {
+export const make = Effect.fnUntraced(function* (
+  sql: SqlClient,
+  schema: string,
+  { announce, watch }: Pick<Changes, "announce" | "watch">
+): Effect.fn.Return<Omit<Primitives, "changes">, never, Scope.Scope> {
   const text = statements(identifier(schema))
 
   const rows = (operation: string, statement: Statement.Statement<unknown>) =>
-    Effect.mapError(statement.values, (error) => Failure.unavailable(operation, error))
+    Effect.mapError(Transaction.guarded(sql, statement.values), (error) => Failure.unavailable(operation, error))
 
   const toEvents = (operation: string, found: ReadonlyArray<ReadonlyArray<unknown>>, limit?: number) =>
     Rows.toEvents(found, (positions) => rows(operation, sql.unsafe(text.names, [positions])), limit)
 
   // In a statement of its own: see the function in the database.
-  const safePosition = Effect.map(rows("read", sql.unsafe(text.safePosition)), ([row]) => Rows.toPosition(row![0]))
+  const position = (operation: string, statement: string) =>
+    Effect.map(rows(operation, sql.unsafe(statement)), ([row]) => Rows.toPosition(row![0]))
+  const safePosition = watch(position("read", text.safePosition))
+  const settledHead = watch(position("read", text.head))
 
   const plainPage = (range: Range): Effect.Effect<Page, StoreUnavailable> => {
     const isForward = range.direction === "forward"
@@ -50,6 +66,7 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
   }
 
   const dialect: CriteriaSql.Dialect = {
+    until: (millis) => sql`e.recorded_at <= ${PgTypes.timestamptz(millis)}`,
     category: (category) => sql`split_part(e.stream, '-', 1) = ${category}`,
     types: (types) => sql`e.type = any(${types})`,
     tags: (tags) => sql`e.tags @> ${tags}`
@@ -88,60 +105,128 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
       })
     }
 
+  const pageUpTo = (range: Range, settled: Position): Effect.Effect<Page, StoreUnavailable> => {
+    const { after, direction, upTo } = range
+    const rest = upTo > settled ? { ...range, upTo: settled } : range
+    if (after >= rest.upTo) {
+      return Effect.succeed({ events: [], scanned: direction === "forward" ? after : upTo, isEnd: true })
+    }
+    const condition = CriteriaSql.condition(range, dialect)
+    return condition === undefined ? plainPage(rest) : FilteredPage.read(rest, look(condition))
+  }
+
+  // The pages of one read: how far the log goes is asked once, and again when the read has come there. It goes by the head
+  // and not by the safe position, for it may take long: an event that was seen is there also after a crash of the server,
+  // but positions beyond it may then be drawn anew.
+  const pagesOfOneRead = (): Primitives["readPage"] => {
+    let head: Position | undefined
+    return (range) => {
+      const isForward = range.direction === "forward"
+      if (head === undefined || (isForward && range.after >= head)) {
+        return Effect.flatMap(settledHead, (found) => {
+          head = found
+          return pageUpTo(range, found)
+        })
+      }
+      const isOver = !isForward || range.upTo <= head
+      return Effect.map(pageUpTo(range, head), (page) => (isOver ? page : { ...page, isEnd: false }))
+    }
+  }
+
   const idsAfter = (stream: StreamId, version: number, count: number) =>
     Effect.map(rows("append", sql.unsafe(text.idsAfter, [stream, version, count])), (found) =>
       found.map(([id]) => id as string)
     )
 
+  // In a transaction nothing is committed yet, so a lost connection means that nothing took effect.
+  const joined = Effect.mapError((error: SqlError) => Failure.unavailable("append", error))
+
+  // It takes back what an append that is interrupted has written. And it keeps the append apart from nested transactions of
+  // other fibers, whose rollback would take along what was acknowledged.
+  const savepoint = Transaction.make(sql, isLost, "append")
+
+  // Of what commits by itself.
+  const committed = Effect.mapError(Failure.ofCommit("append", isLost))
+
+  // A batch is announced once, and also when those who wanted it have been interrupted.
+  const announced = Effect.ensuring(Effect.sync(announce))
+  const announcing = Announcing.make(sql, announce)
+
+  const importBatch = Import.make(sql, schema, isLost)
+
+  const alone = (one: Append.Encoded) =>
+    Effect.flatMap(committed(sql.unsafe(text.append, Append.single(one, false)).values), ([row]) =>
+      Effect.map(Append.answer([one], [row![0] as Append.Row], idsAfter), ([written]) => written!)
+    )
+
+  // By itself: records are rare beside events, and a batch with them would have to be judged twice.
   const appendRecorded = (
-    writes: NonEmptyReadonlyArray<Write>,
+    encoded: Arr.NonEmptyReadonlyArray<Append.Encoded>,
     options: AppendAllOptions,
     inTransaction: boolean
   ): Effect.Effect<ReadonlyArray<Written>, AppendError> => {
-    const statement = sql.unsafe(text.appendRecorded, [
-      ...Append.several(writes, inTransaction),
+    const { values } = sql.unsafe(text.appendRecorded, [
+      ...Append.several(encoded, inTransaction),
       ...Records.parameters(options)
     ])
-    const answered = Effect.mapError(
-      statement.values,
-      Failure.ofCommit("append", (error) => !inTransaction && isLost(error))
-    )
     return Effect.flatMap(
-      answered,
+      inTransaction ? joined(values) : committed(values),
       (found): Effect.Effect<ReadonlyArray<Written>, AppendError> =>
-        Records.answer(writes, options, found) ??
+        Records.answer(encoded, options, found) ??
         Append.answer(
-          writes,
+          encoded,
           found.map(([row]) => row as Append.Row),
           idsAfter
         )
     )
   }
 
+  const appendOne = yield* GroupCommit.make<Append.Encoded>({
+    lanes: 2,
+    minShare: 32,
+    maxMembers: 256,
+    maxBytes: 1024 * 1024,
+    patience: "50 millis",
+    flush: (members) =>
+      sql.unsafe(text.appendMany, Append.batch(members)).values.pipe(
+        Effect.flatMap((found) =>
+          Effect.forEach(members, (one, i) => Append.verdictOf(one, found[i]![0] as Append.Row, idsAfter))
+        ),
+        Effect.catch((error) =>
+          isOfOne(error) ? Effect.succeed(members.map(() => undefined)) : committed(Effect.fail(error))
+        ),
+        announced
+      ),
+    alone: (one) => announced(alone(one))
+  })
+
   return {
     appendAll: (writes, options) =>
       Effect.withFiber((fiber) => {
         const inTransaction = Transaction.isInside(sql, fiber)
+        const encoded = Arr.map(writes, (write) => Append.encode(write, options.isRetry))
         if (options.idempotency.length > 0) {
-          return appendRecorded(writes, options, inTransaction)
+          const append = appendRecorded(encoded, options, inTransaction)
+          return announcing(inTransaction ? savepoint(append) : append, inTransaction)
         }
-        const first = writes[0]
+        const [first] = encoded
+        if (!inTransaction && encoded.length === 1) {
+          // Without events there is nothing to commit together.
+          return Effect.map(first.events.length > 0 ? appendOne(first) : alone(first), (written) => [written])
+        }
         // In a transaction a check holds until its end, which only the function for several writes sees to.
         const statement =
-          writes.length === 1 && (first.events.length > 0 || !inTransaction)
+          encoded.length === 1 && first.events.length > 0
             ? sql.unsafe(text.append, Append.single(first, inTransaction))
-            : sql.unsafe(text.appendAll, Append.several(writes, inTransaction))
-        // In a transaction nothing is committed yet, so a lost connection means that nothing took effect.
-        const answered = Effect.mapError(statement.values, (error) =>
-          !inTransaction && isLost(error) ? Failure.unknown("append", error) : Failure.unavailable("append", error)
-        )
-        return Effect.flatMap(answered, (found) =>
+            : sql.unsafe(text.appendAll, Append.several(encoded, inTransaction))
+        const append = Effect.flatMap(inTransaction ? joined(statement.values) : committed(statement.values), (found) =>
           Append.answer(
-            writes,
+            encoded,
             found.map(([row]) => row as Append.Row),
             idsAfter
           )
         )
+        return announcing(inTransaction ? savepoint(append) : append, inTransaction)
       }),
     load: (stream, after, idempotencyKey) => {
       const statement =
@@ -165,39 +250,65 @@ export const make = (sql: SqlClient, schema: string): Primitives => {
           Effect.map(toEvents("readStream", found, limit), (events) => ({ events, isEnd: found.length <= limit }))
         )
       }),
-    readPage: (range) =>
-      Effect.flatMap(safePosition, (safe) => {
-        const { after, direction, upTo } = range
-        const settled = upTo > safe ? { ...range, upTo: safe } : range
-        if (after >= settled.upTo) {
-          return Effect.succeed({ events: [], scanned: direction === "forward" ? after : upTo, isEnd: true })
-        }
-        const condition = CriteriaSql.condition(range, dialect)
-        return condition === undefined ? plainPage(settled) : FilteredPage.read(settled, look(condition))
-      }),
+    readPage: (range) => Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe)),
+    // A transaction has one connection, and what it appends between two pages is to be read as well.
+    read: (range) =>
+      Stream.unwrap(
+        Effect.withFiber((fiber) => {
+          const pages = Transaction.isInside(sql, fiber) ? Pages.onDemand : Pages.oneAhead
+          return Effect.succeed(pages(pagesOfOneRead(), range))
+        })
+      ),
     streamVersion: (stream) =>
       Effect.map(rows("streamVersion", sql.unsafe(text.streamVersion, [stream])), ([row]) =>
         StreamVersion.make(row![0] as number)
       ),
-    head: Effect.map(rows("head", sql.unsafe(text.head)), ([row]) => Rows.toPosition(row![0])),
-    withTransaction: Transaction.make(sql, isLost),
     purgeIdempotencyRecords: (before) =>
       Effect.withFiber((fiber) => {
         const inTransaction = Transaction.isInside(sql, fiber)
         const failed = Failure.ofCommit("purgeIdempotencyRecords", (error) => !inTransaction && isLost(error))
-        return Effect.mapBoth(sql.unsafe(text.purge, [before]).values, {
+        return Effect.mapBoth(Transaction.guarded(sql, sql.unsafe(text.purge, [before]).values), {
           onFailure: failed,
           onSuccess: ([row]) => row![0] as number
         })
-      })
+      }),
+    versionAt: (stream, until) =>
+      Effect.map(rows("readStream", sql.unsafe(text.versionAt, [stream, PgTypes.timestamptz(until)])), ([row]) =>
+        StreamVersion.make(row![0] as number)
+      ),
+    listStreams: ({ after, before, limit }: NameRange) =>
+      Effect.map(
+        rows(
+          "streams",
+          before === undefined
+            ? sql.unsafe(text.streams, [after, limit])
+            : sql.unsafe(text.streamsBefore, [after, limit, before])
+        ),
+        (found) =>
+          found.map(([name, version]) => ({
+            stream: JSON.parse(name as string) as StreamId,
+            version: StreamVersion.make(version as number)
+          }))
+      ),
+    importBatch: (batch) => Effect.tap(importBatch(batch), () => sql.afterCommit(Effect.sync(announce))),
+    isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(sql, fiber))),
+    head: position("head", text.head),
+    withTransaction: Transaction.make(sql, isLost)
   }
-}
+})
 
 /**
  * Whether a statement that was sent got no answer from the server, so that nobody knows whether it took effect. What the
  * server answers has a code; and the client fails without sending anything when it cannot connect.
  */
 const isLost = ({ reason }: SqlError): boolean => reason._tag === "ConnectionError" && reason.operation !== "connect"
+
+/**
+ * Whether a batch failed for what is wrong with one of its writes, so that the others can be made without it. Not when the
+ * server could not be asked or has no means, for then it would fail them all.
+ */
+const isOfOne = (error: SqlError): boolean =>
+  error.reason._tag !== "ConnectionError" && !/^(08|53|57)/.test(Failure.code(error) ?? "08")
 
 // JSON as text, so that it is parsed once and outside of the connection's parser.
 const columns =
@@ -225,9 +336,23 @@ export const statements = (schema: string) => {
   const record =
     "(select json_build_array(r.key, r.fingerprint, r.outcome)::text " +
     `from ${schema}.idempotency r where r.key = $3)`
+  // From one name to the next by the index on streams and versions, over however many events are in between. So a listing
+  // needs no index of its own, which every append would have to pay for. As JSON, because the client reads some names
+  // wrong: see `pgRows.ts`.
+  const streams = (end: string) => {
+    const next = (after: string) =>
+      `(select e.stream from ${table} e where e.stream > ${after}${end} order by e.stream limit 1)`
+    return (
+      `with recursive listed (name, n) as (select ${next("$1")}, 1 union all ` +
+      `select ${next("l.name")}, l.n + 1 from listed l where l.name is not null and l.n < $2::integer) ` +
+      `select to_json(l.name)::text, (select max(e.version) from ${table} e where e.stream = l.name) ` +
+      "from listed l where l.name is not null order by l.n"
+    )
+  }
   return {
     table,
     append: call("append", 15),
+    appendMany: call("append_many", 18),
     appendAll: call("append_all", 11),
     appendRecorded: call("append_recorded", 15).replace("select", "select * from"),
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 order by e.version limit $3`,
@@ -241,6 +366,11 @@ export const statements = (schema: string) => {
     streamForward: streamPage("asc"),
     streamBackward: streamPage("desc"),
     streamVersion,
+    versionAt:
+      `select coalesce((select e.version - 1 from ${table} e where e.stream = $1 and e.recorded_at > $2 ` +
+      `order by e.version limit 1), (${streamVersion}))`,
+    streams: streams(""),
+    streamsBefore: streams(" and e.stream < $3"),
     names:
       `select e.position, json_build_array(e.stream, e.type, e.tags)::text from ${table} e ` +
       "where e.position = any($1)",

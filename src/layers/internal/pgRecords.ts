@@ -37,7 +37,7 @@ export const toRecord = (text: unknown): IdempotencyRecord => {
  * `undefined` is returned.
  */
 export const answer = (
-  writes: NonEmptyReadonlyArray<Write>,
+  encoded: NonEmptyReadonlyArray<Append.Encoded>,
   options: AppendAllOptions,
   rows: ReadonlyArray<ReadonlyArray<unknown>>
 ): Effect.Effect<ReadonlyArray<Written>, AlreadyRecorded> | undefined => {
@@ -45,6 +45,7 @@ export const answer = (
   if (!isArrayNonEmpty(stored)) {
     return undefined
   }
+  const writes = encoded.map(({ write }) => write)
   const answers = new Map(writes.map((write, i) => [write, rows[stored.length + i]?.[0] as Append.Row]))
   const verdicts = Verdict.recorded(writes, options, stored, (write) => {
     const [status, version] = answers.get(write)!

@@ -24,26 +24,25 @@ import { isCommitLost } from "./sqliteFailure.ts"
 import * as Records from "./sqliteRecords.ts"
 import { table } from "./sqliteSchema.ts"
 import * as Failure from "./storeFailure.ts"
-import { isInside } from "./transaction.ts"
+import * as Transaction from "./transaction.ts"
 
 /**
  * Makes `appendAll` of a store on a client.
  */
 export const make = (sql: SqliteClient): Primitives["appendAll"] => {
   const inTurn = makeTurns()
-  // Dies if the transaction has ended: a fiber that outlives its transaction must not write into the next one, which has
-  // the same connection.
-  const stillOpen = sql.afterCommit(Effect.void)
+  const stillOpen = Transaction.stillOpen(sql)
   return (writes, options) =>
     Effect.withFiber((fiber) => {
-      const isJoined = isInside(sql, fiber)
+      const isJoined = Transaction.isInside(sql, fiber)
       const encoded = Arr.map(writes, encode)
       const isPlain = options.idempotency.length === 0
-      const isSingle = isPlain && encoded.length === 1 && encoded[0].parts.length <= 1
+      // The statement that inserts looks for a repeat at the end of the stream only.
+      const isSingle = isPlain && encoded.length === 1 && encoded[0].parts.length <= 1 && !options.isRetry
       const append = isSingle
         ? appendOne(sql, encoded[0])
         : isPlain
-          ? appendMany(sql, encoded)
+          ? appendMany(sql, encoded, options.isRetry)
           : appendRecorded(sql, encoded, options)
       if (isSingle && !isJoined) {
         // One statement that commits by itself: whatever fails in it may be the commit.
@@ -77,16 +76,17 @@ const orUnknown = toAppendError(Failure.ofCommit("append", isCommitLost))
  */
 const makeTurns = () => {
   const lock = Semaphore.makeUnsafe(1)
+  // Counted rather than timed: clocks are set back.
+  let tickets = 0
   let givenUp: { readonly since: number; readonly error: SqlError } | undefined
   return <A, E>(append: Effect.Effect<A, E | SqlError>): Effect.Effect<A, E | SqlError> =>
-    Effect.withFiber((fiber) => {
-      const clock = fiber.getRef(Clock.Clock)
-      const asked = clock.currentTimeMillisUnsafe()
+    Effect.suspend(() => {
+      const asked = tickets++
       const turn = Effect.suspend(() => {
-        if (givenUp !== undefined && asked <= givenUp.since) {
+        if (givenUp !== undefined && asked < givenUp.since) {
           return Effect.fail(givenUp.error)
         }
-        const since = clock.currentTimeMillisUnsafe()
+        const since = tickets++
         return Effect.tapError(append, (error) =>
           Effect.sync(() => {
             if (isLockTimeout(error)) {
@@ -120,8 +120,8 @@ const appendOne = (sql: SqliteClient, encoded: Encoded): Appending =>
       )
 
 const judgeOne = (sql: SqliteClient, encoded: Encoded): Appending =>
-  Effect.flatMap(look(sql, encoded.write), (seen) => {
-    const verdicts = Verdict.all([encoded.write], (write) => judge(write, seen))
+  Effect.flatMap(look(sql, encoded.write, false), (seen) => {
+    const verdicts = Verdict.all([encoded.write], (write) => judge(write, seen, false))
     if (Result.isFailure(verdicts)) {
       return Effect.fail(verdicts.failure)
     }
@@ -135,16 +135,17 @@ const judgeOne = (sql: SqliteClient, encoded: Encoded): Appending =>
  */
 const appendMany = Effect.fnUntraced(function* (
   sql: SqliteClient,
-  encoded: ReadonlyArray<Encoded>
+  encoded: ReadonlyArray<Encoded>,
+  isRetry: boolean
 ): Effect.fn.Return<ReadonlyArray<Written>, SqlError | AppendError> {
   const looked = new Map<Write, Seen>()
   for (const { write } of encoded) {
-    looked.set(write, yield* look(sql, write))
+    looked.set(write, yield* look(sql, write, isRetry))
   }
   const verdicts = yield* Effect.fromResult(
     Verdict.all(
       encoded.map(({ write }) => write),
-      (write) => judge(write, looked.get(write)!)
+      (write) => judge(write, looked.get(write)!, isRetry)
     )
   )
   const answers: Array<Written> = []
@@ -172,15 +173,15 @@ const appendRecorded = Effect.fnUntraced(function* (
   if (Arr.isReadonlyArrayNonEmpty(stored)) {
     const looked = new Map<Write, Seen>()
     for (const { write } of encoded) {
-      looked.set(write, yield* look(sql, write))
+      looked.set(write, yield* look(sql, write, options.isRetry))
     }
     const writes = encoded.map(({ write }) => write)
     const verdicts = yield* Effect.fromResult(
-      Verdict.recorded(writes, options, stored, (write) => judge(write, looked.get(write)!))
+      Verdict.recorded(writes, options, stored, (write) => judge(write, looked.get(write)!, options.isRetry))
     )
     return writes.map((write, i) => settled(write, verdicts[i]!, looked.get(write)!))
   }
-  const answers = yield* appendMany(sql, encoded)
+  const answers = yield* appendMany(sql, encoded, options.isRetry)
   if (!answers.some((answer) => answer.repeated)) {
     yield* Records.insert(sql, options.idempotency)
   }
@@ -199,12 +200,14 @@ const written = ({ stream }: Write, rows: ReadonlyArray<Row>): Written => ({
   repeated: false
 })
 
-const settled = ({ events, stream }: Write, verdict: Verdict.Verdict, { stored }: Seen): Written =>
+const settled = ({ events, stream }: Write, verdict: Verdict.Verdict, { after, stored }: Seen): Written =>
   verdict._tag === "Repeat"
     ? {
         stream,
         version: StreamVersion.make(verdict.after + events.length),
-        positions: stored.map((event) => event.position),
+        positions: stored
+          .slice(verdict.after - after, verdict.after - after + events.length)
+          .map((event) => event.position),
         repeated: true
       }
     : {
@@ -216,23 +219,30 @@ const settled = ({ events, stream }: Write, verdict: Verdict.Verdict, { stored }
 
 /**
  * A stream's version, and of its events those that a repeat of the write would find: after the expected version, or the
- * last ones.
+ * last ones. They follow version `after`.
  */
 interface Seen {
   readonly version: number
+  readonly after: number
   readonly stored: ReadonlyArray<{ readonly id: NewEvent["id"]; readonly position: Position }>
 }
 
-const judge = (write: Write, { stored, version }: Seen) =>
-  Verdict.one(write, version, () => stored.map((event) => event.id))
+const judge = (write: Write, { stored, version }: Seen, isRetry: boolean) =>
+  Verdict.one(write, version, () => stored.map((event) => event.id), isRetry)
 
-const look = (sql: SqliteClient, { events, expected, stream }: Write): Effect.Effect<Seen, SqlError> => {
-  const after = expected._tag === "Exact" ? expected.version : expected._tag === "NoStream" ? 0 : null
-  return Effect.map(sql.unsafe(lookText, [stream, after, events.length]).values, (rows) => ({
-    version: Number(rows[0]![0]),
-    stored:
-      rows[0]![1] === null ? [] : rows.map((row) => ({ id: row[1] as NewEvent["id"], position: toPosition(row[2]) }))
-  }))
+const look = (sql: SqliteClient, write: Write, isRetry: boolean): Effect.Effect<Seen, SqlError> => {
+  const { expected, stream } = write
+  const exact = expected._tag === "Exact" ? expected.version : expected._tag === "NoStream" ? 0 : null
+  const count = Verdict.lookedAt(write, isRetry)
+  return Effect.map(sql.unsafe(lookText, [stream, exact, count]).values, (rows) => {
+    const version = Number(rows[0]![0])
+    return {
+      version,
+      after: exact ?? Math.max(0, version - count),
+      stored:
+        rows[0]![1] === null ? [] : rows.map((row) => ({ id: row[1] as NewEvent["id"], position: toPosition(row[2]) }))
+    }
+  })
 }
 
 /**

@@ -8,7 +8,15 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
-import type { LoadedStream, Page, Range, StreamPage, StreamRange } from "../../store/EventStore.ts"
+import type {
+  ListedStream,
+  LoadedStream,
+  NameRange,
+  Page,
+  Range,
+  StreamPage,
+  StreamRange
+} from "../../store/EventStore.ts"
 import * as Criteria from "../../store/Criteria.ts"
 import * as Position from "../../store/Position.ts"
 import type { RecordedEvent } from "../../store/RecordedEvent.ts"
@@ -38,6 +46,43 @@ export const streamVersion = (
   stream: StreamId
 ): Effect.Effect<StreamVersion.StreamVersion, SqlError> =>
   Effect.map(sql.unsafe(versionText, [stream]).values, (rows) => StreamVersion.make(Number(rows[0]![0])))
+
+/**
+ * The version of a stream before its first event that was recorded after a time.
+ */
+export const versionAt = Effect.fnUntraced(function* (
+  sql: SqliteClient,
+  stream: StreamId,
+  until: number
+): Effect.fn.Return<StreamVersion.StreamVersion, SqlError> {
+  let version = 0
+  while (true) {
+    const [row] = yield* sql.unsafe(versionAtText, [stream, version, version + batch, until]).values
+    const [last, later] = row as [unknown, unknown]
+    if (later !== null) {
+      return StreamVersion.make(Number(later) - 1)
+    }
+    if (last === null || Number(last) < version + batch) {
+      return StreamVersion.make(last === null ? version : Number(last))
+    }
+    version = Number(last)
+    yield* Effect.yieldNow
+  }
+})
+
+/**
+ * The first streams of a range of names, and their versions.
+ */
+export const listStreams = (
+  sql: SqliteClient,
+  { after, before, limit }: NameRange
+): Effect.Effect<ReadonlyArray<ListedStream>, SqlError> =>
+  Effect.map(
+    before === undefined
+      ? sql.unsafe(streamsText.all, [after, limit]).values
+      : sql.unsafe(streamsText.before, [after, limit, before]).values,
+    (rows) => rows.map((row) => ({ stream: row[0] as StreamId, version: StreamVersion.make(Number(row[1])) }))
+  )
 
 /**
  * The position of the last event.
@@ -101,7 +146,9 @@ export const readPage = (sql: SqliteClient, range: Range): Effect.Effect<Page, S
   if (range.after >= range.upTo) {
     return Effect.succeed({ events: [], scanned: start(range), isEnd: true })
   }
-  return range.category === undefined && range.criteria._tag === "All" ? readAll(sql, range) : readFiltered(sql, range)
+  return range.category === undefined && range.until === undefined && range.criteria._tag === "All"
+    ? readAll(sql, range)
+    : readFiltered(sql, range)
 }
 
 const start = ({ after, direction, upTo }: Range): Position.Position => (direction === "forward" ? after : upTo)
@@ -158,8 +205,9 @@ const readFiltered = Effect.fnUntraced(function* (sql: SqliteClient, range: Rang
 // More alternatives than SQLite's limit of depth (1000), in a tree that is not as deep.
 const alternatives = 200
 
-const condition = (sql: SqliteClient, { category, criteria }: Range): Statement.Fragment => {
+const condition = (sql: SqliteClient, { category, criteria, until }: Range): Statement.Fragment => {
   const dialect: CriteriaSql.Dialect = {
+    until: (millis) => sql`recorded_at <= ${millis}`,
     // Exact also where names contain wildcards, and where `LIKE` would fold the case.
     category: (category) => sql`substr(stream, 1, ${Array.from(category).length + 1}) = ${`${category}-`}`,
     types: (types) => sql`type IN (SELECT value FROM json_each(${JSON.stringify(types)}))`,
@@ -172,15 +220,15 @@ const condition = (sql: SqliteClient, { category, criteria }: Range): Statement.
     }
   }
   const clauses: Array<Statement.Fragment> = []
-  if (category !== undefined) {
-    clauses.push(CriteriaSql.condition({ category, criteria: Criteria.all }, dialect)!)
+  if (category !== undefined || until !== undefined) {
+    clauses.push(CriteriaSql.condition({ category, until, criteria: Criteria.all }, dialect)!)
   }
   if (criteria._tag === "AnyOf") {
     const groups = Arr.chunksOf(criteria.items, alternatives)
     clauses.push(
       Statement.or(
         groups.map((items) =>
-          CriteriaSql.condition({ category: undefined, criteria: { _tag: "AnyOf", items } }, dialect)!
+          CriteriaSql.condition({ category: undefined, until: undefined, criteria: { _tag: "AnyOf", items } }, dialect)!
         )
       )
     )
@@ -212,6 +260,24 @@ const select = `SELECT position, stream, version, type, id, schema_version, tags
 const orderBy = { forward: "ORDER BY position", backward: "ORDER BY position DESC" } as const
 
 const versionText = `SELECT coalesce(max(version), 0) FROM ${table} WHERE stream = ?`
+
+const versionAtText = `SELECT max(version), min(CASE WHEN recorded_at > ?4 THEN version END)
+FROM ${table} WHERE stream = ?1 AND version > ?2 AND version <= ?3`
+
+// From one name to the next by the index on streams and versions, over however many events are in between. So a listing
+// needs no index of its own, which every append would have to pay for.
+const streams = (end: string) => {
+  const next = (after: string) => `(SELECT stream FROM ${table} WHERE stream > ${after}${end} ORDER BY stream LIMIT 1)`
+  return `WITH RECURSIVE listed (name, n) AS (
+  SELECT ${next("?1")}, 1
+  UNION ALL
+  SELECT ${next("listed.name")}, listed.n + 1 FROM listed WHERE listed.name IS NOT NULL AND listed.n < ?2
+)
+SELECT listed.name, (SELECT max(version) FROM ${table} WHERE stream = listed.name)
+FROM listed WHERE listed.name IS NOT NULL`
+}
+
+const streamsText = { all: streams(""), before: streams(" AND stream < ?3") } as const
 
 const headText = `SELECT coalesce(max(position), 0) FROM ${table}`
 

@@ -9,6 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import type { SqlClient } from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import type { EventStore } from "../../store/EventStore.ts"
+import { transactionEnded } from "../../store/internal/ended.ts"
 import type { TransactionError } from "../../store/StoreError.ts"
 import * as Failure from "./storeFailure.ts"
 
@@ -19,6 +20,19 @@ export const isInside = (sql: SqlClient, fiber: Fiber.Fiber<unknown, unknown>): 
   Context.getOrUndefined(fiber.context, sql.transactionService) !== undefined
 
 /**
+ * Dies if the transaction around it has ended. A fiber that outlives its transaction must not go on in another one, which
+ * may have the same connection.
+ */
+export const stillOpen = (sql: SqlClient): Effect.Effect<void> =>
+  Effect.catchCause(sql.afterCommit(Effect.void), () => transactionEnded)
+
+/**
+ * What runs inside of a transaction runs only while that is open; what runs outside of one just runs.
+ */
+export const guarded = <A, E, R>(sql: SqlClient, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => (isInside(sql, fiber) ? Effect.andThen(stillOpen(sql), effect) : effect))
+
+/**
  * Makes `withTransaction` of a store. `isLost` says of a failed COMMIT whether it may have taken effect.
  *
  * What the effect itself ends with is noted, so that a user's own `SqlError` comes out as it is. A failure of it always
@@ -26,10 +40,13 @@ export const isInside = (sql: SqlClient, fiber: Fiber.Fiber<unknown, unknown>): 
  * though the server has rolled back by itself.
  */
 export const make =
-  (sql: SqlClient, isLost: (error: SqlError) => boolean): EventStore["Service"]["withTransaction"] =>
+  (
+    sql: SqlClient,
+    isLost: (error: SqlError) => boolean,
+    operation = "withTransaction"
+  ): EventStore["Service"]["withTransaction"] =>
   <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.withFiber((fiber) => {
-      const operation = "withTransaction"
       const isNested = isInside(sql, fiber)
       let own: Exit.Exit<A, E> | undefined
       const noted = Effect.onExit(effect, (exit) =>
@@ -37,7 +54,8 @@ export const make =
           own = exit
         })
       )
-      return Effect.catchCause(sql.withTransaction(noted), (cause): Effect.Effect<never, E | TransactionError> => {
+      const transaction = guarded(sql, sql.withTransaction(noted))
+      return Effect.catchCause(transaction, (cause): Effect.Effect<never, E | TransactionError> => {
         if (own !== undefined && Exit.isFailure(own)) {
           return Effect.failCause(own.cause)
         }

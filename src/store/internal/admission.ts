@@ -2,22 +2,27 @@
  * What no store accepts, refused in one place before any store sees it.
  */
 import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import * as DateTime from "effect/DateTime"
 import * as Result from "effect/Result"
 import * as Criteria from "../Criteria.ts"
 import * as EventId from "../EventId.ts"
 import type {
   AppendOptions,
   IdempotencyRecord,
+  ImportedEvent,
   LoadOptions,
+  NameRange,
   Range,
   ReadOptions,
   StreamRange,
   StreamReadOptions,
+  StreamsOptions,
   Write
 } from "../EventStore.ts"
+import type { ExpectedVersion } from "../ExpectedVersion.ts"
 import type { NewEvent } from "../NewEvent.ts"
 import * as Position from "../Position.ts"
-import { InvalidEvent, InvalidRequest } from "../StoreError.ts"
+import { ImportRefused, InvalidEvent, InvalidRequest } from "../StoreError.ts"
 import * as StreamId from "../StreamId.ts"
 import * as StreamVersion from "../StreamVersion.ts"
 import * as Json from "./json.ts"
@@ -33,7 +38,10 @@ const limits = {
   keyBytes: 512,
   fingerprintBytes: 256,
   outcomeBytes: 64 * 1024,
-  records: 1_000
+  records: 1_000,
+  // The times that all databases have, and whose text has four digits of a year: 0001-01-01 to 9999-12-31.
+  earliest: -62_135_596_800_000,
+  latest: 253_402_300_799_999
 } as const
 
 /**
@@ -52,7 +60,7 @@ export const writes = (
   const streams = new Set<StreamId.StreamId>()
   let events = 0
   for (const write of requested) {
-    const issue = streamIssue(write.stream) ?? expectedIssue(write)
+    const issue = streamIssue(write.stream) ?? expectedIssue(write.expected)
     if (issue !== undefined) {
       return refuse(issue)
     }
@@ -131,7 +139,7 @@ export const loadRange = (
   stream: StreamId.StreamId,
   options: LoadOptions = {}
 ): Result.Result<StreamRange, InvalidRequest> => {
-  const range = streamRange("load", stream, { after: options.after })
+  const range = streamRange("load", stream, { after: options.after, until: options.until })
   const issue = options.idempotencyKey === undefined ? undefined : keyIssue(options.idempotencyKey)
   return Result.isSuccess(range) && issue !== undefined
     ? Result.fail(new InvalidRequest({ operation: "load", issue }))
@@ -149,7 +157,12 @@ export const streamRange = (
   const after = options.after ?? 0
   const upTo = options.upTo ?? StreamVersion.max
   const limit = options.limit ?? Number.MAX_SAFE_INTEGER
-  const issue = streamIssue(stream) ?? versionIssue("after", after) ?? versionIssue("upTo", upTo) ?? limitIssue(limit)
+  const issue =
+    streamIssue(stream) ??
+    versionIssue("after", after) ??
+    versionIssue("upTo", upTo) ??
+    timeIssue(options.until) ??
+    limitIssue(limit)
   return issue === undefined
     ? Result.succeed({ after, upTo, limit, direction: options.direction ?? "forward" })
     : Result.fail(new InvalidRequest({ operation, issue }))
@@ -166,7 +179,9 @@ export const range = (options: ReadOptions = {}): Result.Result<Range, InvalidRe
   const issue =
     positionIssue("after", after) ??
     positionIssue("upTo", upTo) ??
+    timeIssue(options.until) ??
     limitIssue(limit) ??
+    directionIssue(options.direction) ??
     categoryIssue(options.category) ??
     criteriaIssue(criteria)
   return issue === undefined
@@ -175,11 +190,99 @@ export const range = (options: ReadOptions = {}): Result.Result<Range, InvalidRe
         category: options.category,
         after,
         upTo,
+        until: options.until === undefined ? undefined : millis(options.until),
         limit,
         direction: options.direction ?? "forward"
       })
     : Result.fail(new InvalidRequest({ operation: "read", issue }))
 }
+
+/**
+ * What is wrong with an expectation, if anything. Programs without types come with others than there are.
+ */
+export const expectedIssue = (expected: ExpectedVersion): string | undefined => {
+  switch (expected._tag) {
+    case "Any":
+    case "NoStream":
+    case "StreamExists":
+      return undefined
+    case "Exact":
+      return versionIssue("the expected version", expected.version)
+    default:
+      return "it does not say which version it expects; use ExpectedVersion.Any, NoStream, StreamExists or Exact"
+  }
+}
+
+/**
+ * A checked range of stream names.
+ *
+ * All names of a category lie between the category with a dash and the category with the next character, a point: bytes
+ * are compared, and an id is never empty.
+ */
+export const nameRange = (options: StreamsOptions = {}): Result.Result<NameRange, InvalidRequest> => {
+  const { after, category } = options
+  const limit = options.limit ?? Number.MAX_SAFE_INTEGER
+  const issue = (after === undefined ? undefined : streamIssue(after)) ?? limitIssue(limit) ?? categoryIssue(category)
+  if (issue !== undefined) {
+    return Result.fail(new InvalidRequest({ operation: "streams", issue }))
+  }
+  const first = (category === undefined ? "" : `${category}-`) as StreamId.StreamId
+  return Result.succeed({
+    after: after !== undefined && StreamId.Order(after, first) > 0 ? after : first,
+    before: category === undefined ? undefined : `${category}.`,
+    limit
+  })
+}
+
+/**
+ * A time as all stores can compare it with those of events: in whole milliseconds, and no further away than they can be.
+ */
+export const millis = (time: DateTime.DateTime): number =>
+  Math.min(Math.max(Math.floor(time.epochMilliseconds), limits.earliest - 1), limits.latest)
+
+/**
+ * Checks the events of an import as they come, and makes private copies of them.
+ */
+export class ImportAdmission {
+  /** How many events came. */
+  count = 0
+  private readonly copier = new Json.Copier()
+
+  /**
+   * The copy of an event, and an upper bound of the bytes its JSON takes.
+   */
+  admit(
+    event: ImportedEvent
+  ): Result.Result<{ readonly event: ImportedEvent; readonly maxBytes: number }, ImportRefused> {
+    const { recordedAt, stream, version } = event
+    const before = this.copier.maxBytes
+    const copy =
+      streamIssue(stream) ??
+      importedVersionIssue(version) ??
+      recordedAtIssue(recordedAt) ??
+      copyEvent(event, this.copier)
+    const index = this.count++
+    return typeof copy === "string"
+      ? Result.fail(
+          new ImportRefused({ index, stream: String(stream), version: Number(version), reason: "Invalid", issue: copy })
+        )
+      : Result.succeed({
+          event: { ...copy, stream, version, recordedAt: DateTime.makeUnsafe(recordedAt.epochMilliseconds) },
+          maxBytes: this.copier.maxBytes - before
+        })
+  }
+}
+
+const importedVersionIssue = (version: number): string | undefined =>
+  version === 0 ? "its version is 0; the first event of a stream has version 1" : versionIssue("its version", version)
+
+const recordedAtIssue = (time: unknown): string | undefined =>
+  DateTime.isDateTime(time) &&
+  Number.isInteger(time.epochMilliseconds) &&
+  time.epochMilliseconds >= limits.earliest &&
+  time.epochMilliseconds <= limits.latest
+    ? undefined
+    : `its recordedAt ${String(time)} is no time of the years 1 to 9999, to the millisecond`
 
 const copyEvents = (write: Write, copier: Json.Copier): ReadonlyArray<NewEvent> | InvalidEvent => {
   const { events, stream } = write
@@ -261,9 +364,6 @@ const streamIssue = (stream: string): string | undefined =>
     ? undefined
     : `"${stream}" is no stream name; it is a category without a dash, a dash and an id, like cart-42`)
 
-const expectedIssue = (write: Write): string | undefined =>
-  write.expected._tag === "Exact" ? versionIssue("the expected version", write.expected.version) : undefined
-
 const versionIssue = (what: string, version: number): string | undefined =>
   Number.isInteger(version) && version >= 0 && version <= StreamVersion.max
     ? undefined
@@ -274,10 +374,23 @@ const positionIssue = (what: string, position: bigint): string | undefined =>
     ? undefined
     : `${what} ${position} is no position`
 
+const directionIssue = (direction: string | undefined): string | undefined =>
+  direction === undefined || direction === "forward" || direction === "backward"
+    ? undefined
+    : `"${direction}" is no direction; it is forward or backward`
+
 const limitIssue = (limit: number): string | undefined =>
   Number.isSafeInteger(limit) && limit >= 1 ? undefined : `the limit ${limit} is no integer from 1`
 
-const categoryIssue = (category: string | undefined): string | undefined =>
+const timeIssue = (until: unknown): string | undefined =>
+  until === undefined || (DateTime.isDateTime(until) && Number.isFinite(until.epochMilliseconds))
+    ? undefined
+    : "until is no DateTime"
+
+/**
+ * What is wrong with the name of a category, if anything.
+ */
+export const categoryIssue = (category: string | undefined): string | undefined =>
   category === undefined
     ? undefined
     : (nameIssue("the category", category, limits.streamBytes) ??

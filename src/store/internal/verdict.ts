@@ -23,13 +23,26 @@ export type Verdict =
 const write: Verdict = { _tag: "Write" }
 
 /**
+ * How many events at the end of a stream are looked at for a repeat of a write that expects no version: as many as the
+ * write has, so that an append costs little; and further back when nobody knows whether the first attempt was made, for
+ * others may have appended in the meantime.
+ */
+export const lookedAt = ({ events, expected }: Write, isRetry: boolean): number =>
+  isRetry && (expected._tag === "Any" || expected._tag === "StreamExists")
+    ? Math.max(events.length, retryWindow)
+    : events.length
+
+const retryWindow = 256
+
+/**
  * Judges one write on a stream at version `current`. `idsAfter` looks up the ids of at most `count` events after a
- * version; it is called only when a repeat is possible.
+ * version; it is called only when a repeat is possible. `isRetry` says that the write was sent before and got no answer.
  */
 export const one = (
   { events, expected, stream }: Write,
   current: number,
-  idsAfter: (version: number, count: number) => ReadonlyArray<EventId>
+  idsAfter: (version: number, count: number) => ReadonlyArray<EventId>,
+  isRetry = false
 ): Result.Result<Verdict, VersionConflict | IdempotencyViolation> => {
   const conflict = () => Result.fail(new VersionConflict({ stream, expected, actual: StreamVersion.make(current) }))
   if (events.length === 0) {
@@ -53,10 +66,12 @@ export const one = (
   if (current === 0) {
     return expected._tag === "Any" ? Result.succeed(write) : conflict()
   }
-  const after = Math.max(0, current - events.length)
-  const stored = idsAfter(after, events.length)
-  if (stored.length === events.length && events.every((event, i) => event.id === stored[i])) {
-    return Result.succeed({ _tag: "Repeat", after })
+  const count = lookedAt({ stream, expected, events }, isRetry)
+  const after = Math.max(0, current - count)
+  const stored = idsAfter(after, count)
+  const start = stored.indexOf(events[0]!.id)
+  if (start >= 0 && events.every((event, i) => event.id === stored[start + i])) {
+    return Result.succeed({ _tag: "Repeat", after: after + start })
   }
   const ids = new Set(stored)
   return events.some((event) => ids.has(event.id)) ? violation(stream, events, stored) : Result.succeed(write)

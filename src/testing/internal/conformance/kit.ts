@@ -5,6 +5,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as Data from "effect/Data"
+import * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -13,13 +14,14 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as EventId from "../../../store/EventId.ts"
 import { EventStore } from "../../../store/EventStore.ts"
-import type { ReadOptions, StreamReadOptions, Write, Written } from "../../../store/EventStore.ts"
+import type { ImportedEvent, ReadOptions, StreamReadOptions, Write, Written } from "../../../store/EventStore.ts"
 import * as ExpectedVersion from "../../../store/ExpectedVersion.ts"
 import type { NewEvent } from "../../../store/NewEvent.ts"
 import type { Position } from "../../../store/Position.ts"
 import type { RecordedEvent } from "../../../store/RecordedEvent.ts"
 import { InvalidEvent, InvalidRequest, type StoreError } from "../../../store/StoreError.ts"
 import * as StreamId from "../../../store/StreamId.ts"
+import * as StreamVersion from "../../../store/StreamVersion.ts"
 import { difference, show } from "../difference.ts"
 
 /**
@@ -186,6 +188,21 @@ export const newEvent = (fields: Partial<NewEvent> = {}): NewEvent => ({
  */
 export const newEvents = (count: number, fields: Partial<NewEvent> = {}): ReadonlyArray<NewEvent> =>
   Array.from({ length: count }, (_, i) => newEvent({ data: { n: i + 1 }, ...fields }))
+
+/**
+ * Events of one stream as another store would have recorded them, at these times in milliseconds.
+ */
+export const recordedElsewhere = (
+  stream: StreamId.StreamId,
+  times: ReadonlyArray<number>,
+  fields: Partial<NewEvent> = {}
+): ReadonlyArray<ImportedEvent> =>
+  times.map((time, i) => ({
+    ...newEvent({ data: { n: i + 1 }, ...fields }),
+    stream,
+    version: StreamVersion.make(i + 1),
+    recordedAt: DateTime.makeUnsafe(time)
+  }))
 
 /**
  * A write of one stream.

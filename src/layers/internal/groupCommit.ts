@@ -1,0 +1,272 @@
+/**
+ * Group commit: appends of many fibers in one round trip and one commit, with a verdict for each.
+ *
+ * There is no waiting for company. Free lanes take all that waits, so an append that finds nothing to wait for goes at
+ * once, and the more come, the larger the batches become. A stream is in at most one batch at a time, and its appends keep
+ * their order.
+ */
+import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
+import type * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import type { Written } from "../../store/EventStore.ts"
+import { type AppendError, CommitUnknown, StoreUnavailable } from "../../store/StoreError.ts"
+import type { StreamId } from "../../store/StreamId.ts"
+
+/**
+ * What can be batched: an append to one stream, and how large it is.
+ */
+export interface Member {
+  readonly stream: StreamId
+  readonly bytes: number
+}
+
+/**
+ * What became of one member of a batch; `undefined` when it has to go alone, for example because it waits for somebody
+ * else's transaction and must not hold up the others.
+ */
+export type Verdict = Result.Result<Written, AppendError> | undefined
+
+/**
+ * - `lanes`: how many batches may be under way at once.
+ * - `minShare`: free lanes share out what waits, so that the database is never idle while answers are read; but a batch is
+ *   not made smaller than this for it.
+ * - `maxMembers`, `maxBytes`: how large a batch may be. A single member that is larger goes alone.
+ * - `patience`: how long a member that goes alone may keep a lane from others.
+ * - `flush`: appends to distinct streams in one transaction. Its failure is the failure of each.
+ * - `alone`: one append, which may have to wait for long.
+ */
+export interface Options<M> {
+  readonly lanes: number
+  readonly minShare: number
+  readonly maxMembers: number
+  readonly maxBytes: number
+  readonly patience: Duration.Input
+  readonly flush: (members: NonEmptyReadonlyArray<M>) => Effect.Effect<ReadonlyArray<Verdict>, AppendError>
+  readonly alone: (member: M) => Effect.Effect<Written, AppendError>
+}
+
+/**
+ * A function that appends a member together with whatever else waits.
+ *
+ * A caller that is interrupted while its member waits takes it back. Once the member is under way in a batch it is carried
+ * through, and nobody else notices; one that goes alone is interrupted with its caller, for it may wait for long. Callers
+ * that wait are the back-pressure: each has one member here.
+ *
+ * When the scope is closed, what waits fails, and so does what comes later.
+ */
+export const make = Effect.fnUntraced(function* <M extends Member>(
+  options: Options<M>
+): Effect.fn.Return<(member: M) => Effect.Effect<Written, AppendError>, never, Scope.Scope> {
+  const fork = yield* FiberSet.makeRuntime<never, void, never>()
+  const busy = new Set<StreamId>()
+  const lone = new Set<Lane>()
+  let waiting: Array<Waiting<M>> = []
+  let freeLanes = options.lanes
+  let isSoon = false
+  let isWatching = false
+  let isClosed = false
+
+  // The first members whose streams are free, up to the size of a batch. The others keep their places.
+  const take = (): Array<Waiting<M>> => {
+    const taken: Array<Waiting<M>> = []
+    const left: Array<Waiting<M>> = []
+    const passed = new Set<StreamId>()
+    let bytes = 0
+    let isFull = false
+    const limit = Math.min(options.maxMembers, Math.max(options.minShare, Math.ceil(waiting.length / freeLanes)))
+    for (const one of waiting) {
+      const { member } = one
+      if (isFull || busy.has(member.stream) || passed.has(member.stream)) {
+        passed.add(member.stream)
+        left.push(one)
+      } else if (taken.length > 0 && bytes + member.bytes > options.maxBytes) {
+        isFull = true
+        left.push(one)
+      } else {
+        taken.push(one)
+        bytes += member.bytes
+        passed.add(member.stream)
+        isFull = taken.length >= limit
+      }
+    }
+    for (const { member } of taken) {
+      busy.add(member.stream)
+    }
+    waiting = left
+    return taken
+  }
+
+  // Those who got their answers together mostly append again together, and shall find each other.
+  const soon = (): void => {
+    if (!isSoon) {
+      isSoon = true
+      queueMicrotask(pump)
+    }
+  }
+
+  const pump = (): void => {
+    isSoon = false
+    while (freeLanes > 0 && waiting.length > 0) {
+      const batch = take()
+      if (!isArrayNonEmpty(batch)) {
+        return
+      }
+      freeLanes--
+      if (batch.length === 1) {
+        goAlone(batch[0], { isFree: false, isLate: false })
+      } else {
+        goTogether(batch)
+      }
+    }
+    if (waiting.length > 0 && lone.size > 0 && !isWatching) {
+      watch()
+    }
+  }
+
+  // Runs only while somebody waits behind members that go alone. One that is seen twice has lost its lane to others.
+  const watch = (): void => {
+    isWatching = true
+    for (const lane of lone) {
+      lane.isLate = true
+    }
+    fork(
+      Effect.map(Effect.sleep(options.patience), () => {
+        isWatching = false
+        for (const lane of lone) {
+          if (lane.isLate) {
+            release(lane)
+          }
+        }
+        pump()
+      })
+    )
+  }
+
+  const release = (lane: Lane): void => {
+    if (!lane.isFree) {
+      lane.isFree = true
+      lone.delete(lane)
+      freeLanes++
+    }
+  }
+
+  const settle = ({ member, resume }: Waiting<M>, outcome: Effect.Effect<Written, AppendError>): void => {
+    busy.delete(member.stream)
+    resume(outcome)
+  }
+
+  // The stream stays busy until the member is done.
+  const goAlone = (one: Waiting<M>, lane?: Lane): void => {
+    if (lane !== undefined) {
+      lone.add(lane)
+    }
+    one.alone = run(
+      Effect.suspend(() => options.alone(one.member)),
+      (exit) => {
+        settle(one, exit)
+        if (lane !== undefined) {
+          release(lane)
+        }
+      }
+    )
+  }
+
+  const goTogether = (batch: NonEmptyReadonlyArray<Waiting<M>>): void => {
+    const members = batch.map(({ member }) => member) as ReadonlyArray<M> as NonEmptyReadonlyArray<M>
+    run(
+      Effect.suspend(() => options.flush(members)),
+      (exit) => {
+        for (let i = 0; i < batch.length; i++) {
+          if (Exit.isFailure(exit)) {
+            settle(batch[i]!, Effect.failCause(exit.cause))
+            continue
+          }
+          const verdict = exit.value[i]
+          if (verdict === undefined) {
+            goAlone(batch[i]!)
+          } else {
+            settle(batch[i]!, Effect.fromResult(verdict))
+          }
+        }
+        freeLanes++
+      }
+    )
+  }
+
+  const run = <A>(effect: Effect.Effect<A, AppendError>, end: (exit: Exit.Exit<A, AppendError>) => void) => {
+    const fiber = fork(
+      Effect.matchCause(effect, {
+        onFailure: (cause) => {
+          end(Exit.failCause(cause))
+          soon()
+        },
+        onSuccess: (value) => {
+          end(Exit.succeed(value))
+          soon()
+        }
+      })
+    )
+    // Interrupted, perhaps before it began, by the end of the scope, or by a caller who does not hear the answer any more.
+    // What was sent may or may not take effect.
+    fiber.addObserver((exit) => {
+      if (Exit.isFailure(exit)) {
+        end(Exit.fail(new CommitUnknown({ operation, cause: closed() })))
+        soon()
+      }
+    })
+    return fiber
+  }
+
+  yield* Scope.addFinalizer(
+    yield* Effect.scope,
+    Effect.sync(() => {
+      isClosed = true
+      for (const { resume } of waiting.splice(0)) {
+        resume(Effect.fail(unavailable()))
+      }
+    })
+  )
+
+  return (member) =>
+    Effect.callback<Written, AppendError>((resume) => {
+      if (isClosed) {
+        return resume(Effect.fail(unavailable()))
+      }
+      const one: Waiting<M> = { member, resume }
+      waiting.push(one)
+      soon()
+      return Effect.sync(() => {
+        const i = waiting.indexOf(one)
+        if (i >= 0) {
+          waiting.splice(i, 1)
+        } else {
+          one.alone?.interruptUnsafe()
+        }
+      })
+    })
+})
+
+interface Waiting<M> {
+  readonly member: M
+  alone?: Fiber.Fiber<void>
+  readonly resume: (outcome: Effect.Effect<Written, AppendError>) => void
+}
+
+/**
+ * The lane of a member that goes alone: whether others have it already, and whether it was seen there before.
+ */
+interface Lane {
+  isFree: boolean
+  isLate: boolean
+}
+
+const operation = "append"
+
+const closed = () => new Error("the store was closed")
+
+const unavailable = () => new StoreUnavailable({ operation, cause: closed(), isRetryable: false })

@@ -1,0 +1,161 @@
+/**
+ * Imports into the table of events of a PostgreSQL database.
+ *
+ * A batch is one statement that inserts all of it if all of it is new: one round trip. Otherwise, and in a transaction, it
+ * is a transaction or a savepoint that looks which of its events are there and inserts the others. The client has no COPY;
+ * arrays that are unnested come near it.
+ */
+import * as PgTypes from "@effect/sql-pg/PgTypes"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import type { ImportBatch, ImportedEvent, Primitives } from "../../store/EventStore.ts"
+import * as Import from "../../store/internal/import.ts"
+import type { ImportError } from "../../store/StoreError.ts"
+import type { StreamId } from "../../store/StreamId.ts"
+import { array, columns, toFields } from "./pgAppend.ts"
+import { lowWaterLock, sequence } from "./pgMigrations.ts"
+import { identifier } from "./pgNames.ts"
+import * as Failure from "./storeFailure.ts"
+import * as Transaction from "./transaction.ts"
+
+/**
+ * Makes `importBatch` of the store whose tables are in a schema.
+ */
+export const make = (
+  sql: SqlClient,
+  schema: string,
+  isLost: (error: SqlError) => boolean
+): Primitives["importBatch"] => {
+  const text = statements(identifier(schema))
+
+  /** The versions of the streams of a batch, and the ids of those of its events that are there already. */
+  const look = Effect.fnUntraced(function* (
+    events: ReadonlyArray<ImportedEvent>
+  ): Effect.fn.Return<Import.Stored, SqlError> {
+    const streams = Import.streamsOf(events)
+    const found = yield* sql.unsafe(text.versions, [array(streams, PgTypes.OID.text)]).values
+    const versions = new Map(found.map(([n, version]) => [streams[Number(n) - 1]!, version as number]))
+    const version = (stream: StreamId) => versions.get(stream)!
+    const there = events.filter((event) => event.version <= version(event.stream))
+    const ids = new Map<string, string>()
+    if (there.length > 0) {
+      const rows = yield* sql.unsafe(text.ids, places(there)).values
+      for (const [n, id] of rows) {
+        const event = there[Number(n) - 1]!
+        ids.set(`${event.version} ${event.stream}`, id as string)
+      }
+    }
+    return { version, idAt: (stream, version) => ids.get(`${version} ${stream}`) }
+  })
+
+  const insert = (writes: ReadonlyArray<ImportedEvent>, ends: ReadonlyMap<StreamId, number>) =>
+    Effect.map(
+      sql.unsafe(text.insert, [
+        ...places(writes),
+        array(
+          writes.map((event) => event.recordedAt.epochMilliseconds),
+          PgTypes.OID.timestamptz
+        ),
+        ...columns(writes.map(toFields)),
+        writes.length,
+        array(Array.from(ends.keys()), PgTypes.OID.text),
+        array(Array.from(ends.values()), PgTypes.OID.int4)
+      ]).values,
+      ([row]) => row![0] as number
+    )
+
+  /** Looks first: for a batch of which a part is there already or has no place. */
+  const judged = (batch: ImportBatch) =>
+    Effect.gen(function* () {
+      const writes = yield* Effect.fromResult(Import.plan(batch, yield* look(batch.events)))
+      return writes.length === 0 ? 0 : yield* insert(writes, noEnds)
+    }).pipe(
+      Transaction.make(sql, isLost),
+      // Somebody else wrote to one of the streams in between. What they wrote decides.
+      Effect.retry({ while: isRace, times: 10 }),
+      Effect.mapError((error): ImportError => (isSqlError(error) ? Failure.unavailable("import", error) : error))
+    )
+
+  return (batch) =>
+    Effect.withFiber((fiber) => {
+      const ends = endsBefore(batch)
+      // A statement that fails would end the transaction it is in.
+      if (ends === undefined || Transaction.isInside(sql, fiber)) {
+        return judged(batch)
+      }
+      return Effect.matchEffect(insert(batch.events, ends), {
+        onSuccess: (count) => (count > 0 ? Effect.succeed(count) : judged(batch)),
+        onFailure: (error): Effect.Effect<number, ImportError> =>
+          isRace(error) ? judged(batch) : Effect.fail(Failure.ofCommit("import", isLost)(error))
+      })
+    })
+}
+
+/**
+ * The versions at which the streams of a batch must end for all of it to be new; `undefined` when no versions would do.
+ */
+const endsBefore = (batch: ImportBatch): ReadonlyMap<StreamId, number> | undefined => {
+  const ends = new Map<StreamId, number>()
+  for (const { stream, version } of batch.events) {
+    if (!ends.has(stream)) {
+      ends.set(stream, version - 1)
+    }
+  }
+  const planned = Import.plan(batch, { version: (stream) => ends.get(stream)!, idAt: () => undefined })
+  return Result.isSuccess(planned) && planned.success.length === batch.events.length ? ends : undefined
+}
+
+const noEnds: ReadonlyMap<StreamId, number> = new Map()
+
+const isRace = (error: unknown): boolean => isSqlError(error) && races.has(Failure.code(error) ?? "")
+
+const races = new Set(["23505", "40P01"])
+
+const isSqlError = (error: unknown): error is SqlError => (error as SqlError)._tag === "SqlError"
+
+const places = (events: ReadonlyArray<ImportedEvent>) => [
+  array(
+    events.map((event) => event.stream),
+    PgTypes.OID.text
+  ),
+  array(
+    events.map((event) => event.version),
+    PgTypes.OID.int4
+  )
+]
+
+/**
+ * The statements that never differ but by the schema.
+ */
+export const statements = (schema: string) => {
+  const table = `${schema}.events`
+  return {
+    versions:
+      "select w.n, coalesce((select e.version from " +
+      `${table} e where e.stream = w.stream order by e.version desc limit 1), 0) ` +
+      "from unnest($1::text[]) with ordinality as w (stream, n)",
+    ids:
+      `select w.n, (select e.id from ${table} e where e.stream = w.stream and e.version = w.version) ` +
+      "from unnest($1::text[], $2::integer[]) with ordinality as w (stream, version, n)",
+    // Nothing at all, unless the named streams end at the named versions. The count of positions to draw depends on that
+    // and on the low-water lock, which is therefore held before the first one is drawn; it has no value, but is not null
+    // either. Positions in the order given, rows in the order of names: two imports, or an import and an append to several
+    // streams, then never wait for each other.
+    insert:
+      `with written as (insert into ${table} ` +
+      "(position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata) " +
+      "select e.position, e.recorded_at, e.id, e.version, e.schema_version, e.stream, e.type, " +
+      "coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json " +
+      `from unnest(array(select nextval(${sequence(schema)}) from generate_series(1, case ` +
+      `when (select ${lowWaterLock(schema)}) is not null and not exists (` +
+      "select from unnest($11::text[], $12::integer[]) as w (stream, version) where w.version <> " +
+      `coalesce((select e.version from ${table} e where e.stream = w.stream order by e.version desc limit 1), 0)) ` +
+      "then $10 else 0 end) order by 1), " +
+      "$1::text[], $2::integer[], $3::timestamptz[], $4::uuid[], $5::text[], $6::integer[], $7::text[], $8::text[], " +
+      "$9::text[]) as e (position, stream, version, recorded_at, id, type, schema_version, tags, data, metadata) " +
+      "where e.position is not null " +
+      'order by e.stream collate "C", e.version returning 1) select count(*)::integer from written'
+  }
+}

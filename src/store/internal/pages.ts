@@ -1,0 +1,61 @@
+/**
+ * Streams of events, made of pages.
+ */
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { Page, Primitives, Range } from "../EventStore.ts"
+import type { Position } from "../Position.ts"
+import type { RecordedEvent } from "../RecordedEvent.ts"
+import type { ReadError } from "../StoreError.ts"
+
+/**
+ * How many events a page holds at most.
+ */
+export const pageSize = 1000
+
+type ReadPage = Primitives["readPage"]
+
+/**
+ * Asks for each page when the consumer has taken the one before.
+ */
+export const onDemand = (readPage: ReadPage, range: Range): Stream.Stream<RecordedEvent, ReadError> =>
+  Stream.paginate(range, (rest) =>
+    Effect.map(readPage(sized(rest)), (page) => [page.events, following(rest, page)] as const)
+  )
+
+/**
+ * Asks for each page when the consumer is given the one before: one page ahead, never more. For stores in another process,
+ * which can work meanwhile.
+ */
+export const oneAhead = (readPage: ReadPage, range: Range): Stream.Stream<RecordedEvent, ReadError> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const scope = yield* Effect.scope
+      const ask = (rest: Range) =>
+        Effect.map(Effect.forkIn(readPage(sized(rest)), scope, { startImmediately: true }), (page) => ({ rest, page }))
+      return Stream.paginate(yield* ask(range), (asked) =>
+        Effect.gen(function* () {
+          const page = yield* Fiber.join(asked.page)
+          const rest = following(asked.rest, page)
+          const next = Option.isNone(rest) ? Option.none() : Option.some(yield* ask(rest.value))
+          return [page.events, next] as const
+        })
+      )
+    })
+  )
+
+const sized = (range: Range): Range => ({ ...range, limit: Math.min(range.limit, pageSize) })
+
+const following = (range: Range, { events, isEnd, scanned }: Page): Option.Option<Range> => {
+  const limit = range.limit - events.length
+  if (isEnd || limit === 0) {
+    return Option.none()
+  }
+  return Option.some(
+    range.direction === "forward"
+      ? { ...range, after: scanned, limit }
+      : { ...range, upTo: (scanned - 1n) as Position, limit }
+  )
+}

@@ -1,0 +1,271 @@
+/**
+ * Wake-ups between processes, which separate layers stand for here: each has its own connections and its own listeners.
+ * Where the interval of polling is an hour, nothing that is told in time was told by polling.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import type * as PgClient from "@effect/sql-pg/PgClient"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import * as Stream from "effect/Stream"
+import { Any } from "../../src/store/ExpectedVersion.ts"
+import * as Position from "../../src/store/Position.ts"
+import type { RecordedEvent } from "../../src/store/RecordedEvent.ts"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+import * as Postgres from "../support/Postgres.ts"
+import { heldOpen, newEvent, newEvents, newStream, open, type Store, write } from "./fixtures/pg.ts"
+
+const seldom = { pollInterval: "1 hour" } as const
+
+const append = (store: Store, count = 1) =>
+  Effect.map(store.append(write(newStream(), Any, ...newEvents(count))), ({ positions }) => positions[count - 1]!)
+
+/** Listens, and has been told the head. */
+const listen = Effect.fnUntraced(function* (store: Store) {
+  const told = yield* Queue.unbounded<Position.Position>()
+  const fiber = yield* Effect.forkScoped(Stream.runForEach(store.changes, (position) => Queue.offer(told, position)))
+  yield* Queue.take(told)
+  const until = (position: Position.Position) =>
+    Effect.timeout(
+      Effect.gen(function* () {
+        const since = performance.now()
+        while ((yield* Queue.take(told)) < position);
+        return performance.now() - since
+      }),
+      "10 seconds"
+    )
+  return { told, fiber, until }
+})
+
+/** The sessions that LISTEN. */
+const listeners = (sql: PgClient.PgClient) =>
+  Effect.map(
+    sql<{ pid: number }>`
+      select pid from pg_stat_activity
+      where datname = current_database() and application_name = 'effect-decider changes'`,
+    (rows) => rows.map((row) => row.pid)
+  )
+
+/** Reads on whenever it is told to, until it has seen so many. */
+const tail = Effect.fnUntraced(function* (store: Store, count: number) {
+  const seen: Array<RecordedEvent> = []
+  let after = Position.origin
+  const drain = Effect.gen(function* () {
+    for (let isEnd = false; !isEnd;) {
+      const page = yield* store.readPage({ after, limit: 50 })
+      seen.push(...page.events)
+      after = page.scanned
+      isEnd = page.isEnd
+    }
+  })
+  yield* store.changes.pipe(
+    Stream.mapEffect(() => drain),
+    Stream.takeUntil(() => seen.length >= count),
+    Stream.runDrain,
+    Effect.timeout("15 seconds")
+  )
+  return seen.map((event) => event.position)
+})
+
+const positions = (sql: PgClient.PgClient) =>
+  Effect.map(sql<{ position: bigint }>`select position from effect_decider.events order by position`, (rows) =>
+    rows.map((row) => row.position)
+  )
+
+describe("PgEventStore, changes", () => {
+  it.live("tell of what another process appends, also at its very end", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store } = yield* open(config, seldom)
+      const ear = yield* listen(store)
+      const other = yield* open(config, seldom)
+      yield* ear.until(yield* append(other.store))
+      yield* ear.until(yield* other.store.withTransaction(Effect.andThen(append(other.store), append(other.store))))
+      yield* ear.until(yield* Effect.scoped(Effect.flatMap(open(config, seldom), (brief) => append(brief.store))))
+    })
+  )
+
+  it.live("of a store in a schema with a long and odd name", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const options = { ...seldom, schema: `"ü" '\\ ${"ß".repeat(26)}x` }
+      const { store } = yield* open(config, options)
+      const ear = yield* listen(store)
+      yield* ear.until(yield* append((yield* open(config, options)).store))
+    })
+  )
+
+  it.live("wait for a transaction that is open, and tell promptly when it ends, however it ends", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store } = yield* open(config, seldom)
+      const other = yield* open(config, seldom)
+      const ear = yield* listen(store)
+      for (const end of ["commit", "rollback"] as const) {
+        const held = yield* heldOpen(other.store, append(other.store))
+        const behind = yield* append(other.store)
+        // Long enough for the looks to become as rare as they do.
+        yield* Effect.sleep("300 millis")
+        assert.strictEqual(yield* Queue.size(ear.told), 0)
+        const told = yield* Effect.forkChild(ear.until(behind), { startImmediately: true })
+        yield* held[end]
+        assert.isBelow(yield* Fiber.join(told), 1_000)
+      }
+    })
+  )
+
+  it.live("tell by polling what nobody notifies of", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open(yield* Postgres.database, { pollInterval: "50 millis" })
+      const position = yield* append(store)
+      const ear = yield* listen(store)
+      yield* sql`
+        insert into effect_decider.events
+        select nextval('effect_decider.position_seq'), recorded_at, gen_random_uuid(), version + 1, schema_version, stream,
+          type, tags, data, metadata from effect_decider.events`
+      yield* ear.until(Position.make(position + 1n))
+    })
+  )
+
+  it.live("of a thousand listeners take one connection, and none without", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open(yield* Postgres.database, seldom)
+      assert.lengthOf(yield* listeners(sql), 0)
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const ears = yield* Effect.forEach(Array.from({ length: 1000 }), () => listen(store))
+          while ((yield* listeners(sql)).length === 0) {
+            yield* Effect.sleep(5)
+          }
+          const position = yield* append(store)
+          yield* Effect.forEach(ears, (ear) => ear.until(position))
+          assert.lengthOf(yield* listeners(sql), 1)
+        })
+      )
+      while ((yield* listeners(sql)).length > 0) {
+        yield* Effect.sleep(5)
+      }
+      const ear = yield* listen(store)
+      yield* ear.until(yield* append(store))
+    })
+  )
+
+  it.live("miss nothing when the listening session is killed again and again, and are told by a new one", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { sql, store } = yield* open(config, seldom)
+      const other = yield* open(config, seldom)
+      const count = 600
+      const tailing = yield* Effect.forkChild(tail(store, count))
+      const killed = new Set<number>()
+      const killer = yield* Effect.forkChild(
+        Effect.forever(
+          Effect.gen(function* () {
+            for (const pid of yield* listeners(sql)) {
+              killed.add(pid)
+              yield* sql`select pg_terminate_backend(${pid})`
+            }
+            yield* Effect.sleep(20)
+          })
+        )
+      )
+      yield* Effect.forEach(Array.from({ length: count }), () => Effect.andThen(append(other.store), Effect.sleep(1)), {
+        concurrency: 2,
+        discard: true
+      })
+      assert.deepStrictEqual(yield* Fiber.join(tailing), yield* positions(sql))
+      yield* Fiber.interrupt(killer)
+      assert.isAbove(killed.size, 3)
+      const ear = yield* listen(store)
+      while ((yield* listeners(sql)).length === 0) {
+        yield* Effect.sleep(5)
+      }
+      yield* ear.until(yield* append(other.store))
+    })
+  )
+
+  it.live("are told to other processes also by a client with a single connection", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store } = yield* open({ ...config, maxConnections: 1 }, seldom)
+      const other = yield* open({ ...config, maxConnections: 1 }, seldom)
+      const ears = [yield* listen(store), yield* listen(other.store)]
+      for (const one of [store, other.store]) {
+        const position = yield* append(one)
+        yield* Effect.forEach(ears, (ear) => ear.until(position))
+      }
+    })
+  )
+})
+
+describe("PgEventStore, reads of all", () => {
+  const fill = (sql: PgClient.PgClient, count: number) => sql`
+    insert into effect_decider.events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
+    select nextval('effect_decider.position_seq'), now(), gen_random_uuid(), n, 1, 'filler-1', 'Filled', '{}',
+      json_build_object('text', repeat('x', 300)), '{}' from generate_series(1, ${count}::int) n`
+
+  it.live("go on with what is appended meanwhile, in a transaction too", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open(yield* Postgres.database)
+      yield* fill(sql, 2500)
+      const read = Effect.gen(function* () {
+        let seen = 0
+        let appended = 0
+        yield* Stream.runForEach(store.read(), () => {
+          seen++
+          return seen % 1000 === 500 && appended < 2 ? (appended++, append(store, 2)) : Effect.void
+        })
+        return seen
+      })
+      assert.strictEqual(yield* read, 2504)
+      assert.strictEqual(yield* store.withTransaction(read), 2508)
+      const back = yield* Stream.runCollect(store.read({ direction: "backward", limit: 2300 }))
+      assert.deepStrictEqual(
+        back.map((event) => event.position),
+        (yield* positions(sql)).reverse().slice(0, 2300)
+      )
+    })
+  )
+
+  it.live("give up the page they asked for ahead when the reader stops, and leave the client usable", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open({ ...(yield* Postgres.database), maxConnections: 2 })
+      yield* fill(sql, 5000)
+      for (let round = 0; round < 20; round++) {
+        assert.lengthOf(yield* Stream.runCollect(Stream.take(store.read(), 1 + round * 150)), 1 + round * 150)
+      }
+      yield* store.append(write(newStream(), Any, newEvent()))
+      assert.lengthOf(yield* Stream.runCollect(store.read()), 5001)
+    })
+  )
+
+  it.live("of 200,000 events by a slow reader keep the memory of a few pages", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open(yield* Postgres.database)
+      yield* fill(sql, 200_000)
+      setFlagsFromString("--expose-gc")
+      const collect = runInNewContext("gc") as () => void
+      const heap = () => {
+        collect()
+        return process.memoryUsage().heapUsed
+      }
+      let [pages, before, most] = [0, 0, 0]
+      yield* Stream.runForEachArray(store.read(), (events) =>
+        Effect.suspend(() => {
+          assert.isAtMost(events.length, 1000)
+          pages++
+          if (pages === 10) {
+            before = heap()
+          } else if (pages > 10 && pages % 20 === 0) {
+            most = Math.max(most, heap() - before)
+          }
+          return Effect.sleep(5)
+        })
+      )
+      assert.isAtLeast(pages, 200)
+      // 180 pages more would be 100 MB.
+      assert.isBelow(most, 10e6)
+    })
+  )
+})
