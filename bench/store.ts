@@ -5,6 +5,7 @@ import { Effect, Schedule } from "effect"
 import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { CannotRun, compare, type Contestant, facts, type Measured, type OpenSuite, type Section } from "./measure.ts"
+import { hotStreams } from "./hotStreams.ts"
 import { imports } from "./imports.ts"
 import * as Pgbench from "./pgbench.ts"
 import { connections, openServer, type Server, table } from "./postgres.ts"
@@ -44,6 +45,7 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
       common.readEverything,
       processes(server, schedule),
       common.execute,
+      ...hotStreams(server, schedule),
       Wakeups.delivery(server, schedule),
       ...Wakeups.telling(server, schedule),
       ...(server.isOurs ? [imports(server, schedule)] : []),

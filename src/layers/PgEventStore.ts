@@ -6,7 +6,12 @@
  * of it, so that events and other tables are written together or not at all.
  *
  * Reads in global order stop before the first event that an open transaction may still add, so that a reader with a
- * checkpoint never skips one. A transaction that has appended and stays open holds such readers up, and nobody else.
+ * checkpoint never skips one. A transaction that has appended and stays open holds such readers up, and nobody else. It holds
+ * up itself as well: while somebody else's is open, reads in global order may not show what the own transaction has
+ * appended; `load` and `readStream` always do.
+ *
+ * For PostgreSQL 15 and newer, the primary server: tested on 15 and 18. READ COMMITTED, the default, is the isolation level
+ * that reads in global order need.
  *
  * @since 0.1.0
  */
@@ -70,6 +75,9 @@ export interface PgEventStoreConfig extends PgEventStoreOptions, PgClient.PgPool
  * says what to do. Appends that wait when the scope is closed fail, and so do later ones. Besides those of the client's
  * pool there is one more connection while the store appends, to wake other processes, and one more while somebody listens
  * to `changes`. Leave the client's `multiplex` off: statements that share a connection commit one after the other.
+ *
+ * A transaction has a connection of the pool until it ends. Transactions that wait for something outside of themselves that
+ * needs the store, another fiber's append for example, wait for ever once they have all connections.
  *
  * A user who may not create the tables needs `usage` on the schema, `select`, `insert` and `delete` on its tables and
  * `usage` and `select` on its sequence. Nothing is deleted that was ever to be seen: only what holds a stream whose version
