@@ -23,13 +23,14 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Criteria from "../store/Criteria.ts"
 import * as EventStore from "../store/EventStore.ts"
+import * as ExpectedVersion from "../store/ExpectedVersion.ts"
 import { transactionEnded } from "../store/internal/ended.ts"
 import * as Import from "../store/internal/import.ts"
 import * as Verdict from "../store/internal/verdict.ts"
 import type { NewEvent } from "../store/NewEvent.ts"
 import type { Position } from "../store/Position.ts"
 import type { RecordedEvent } from "../store/RecordedEvent.ts"
-import type { AppendError, ImportError } from "../store/StoreError.ts"
+import { type AppendError, type ImportError, VersionConflict } from "../store/StoreError.ts"
 import * as StreamId from "../store/StreamId.ts"
 import * as StreamVersion from "../store/StreamVersion.ts"
 import * as Listeners from "./internal/listeners.ts"
@@ -55,7 +56,7 @@ export const maxScanned = 10_000
  */
 export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync(() => {
   const log = new Log()
-  const root = new Turn(undefined, 0, 0)
+  const root = new Turn(undefined, 0, 0, 0)
   const Current = Context.Reference<Turn>(`effect-decider/layers/MemoryEventStore/Turn/${nextStore++}`, {
     defaultValue: () => root
   })
@@ -144,6 +145,18 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
         const later = log.stream(stream).findIndex((event) => event.recordedAt.epochMilliseconds > until)
         return StreamVersion.make(later === -1 ? version : Math.min(later, version))
       }),
+    tombstone: (stream, expected) =>
+      writing((turn): Effect.Effect<StreamVersion.StreamVersion, VersionConflict> => {
+        if (!turn.isOpen) {
+          return transactionEnded
+        }
+        const actual = StreamVersion.make(log.stream(stream).length)
+        if (actual === 0 || !ExpectedVersion.matches(expected, actual)) {
+          return Effect.fail(new VersionConflict({ stream, expected, actual }))
+        }
+        log.closed.add(stream)
+        return Effect.succeed(actual)
+      }),
     listStreams: (range) => reading((visible) => log.list(range, visible)),
     isInTransaction: Effect.withFiber((fiber) => Effect.succeed(fiber.getRef(Current) !== root)),
     importBatch: (batch) =>
@@ -211,6 +224,8 @@ class Log {
   /** The event at position `n` has the index `n - 1`. */
   readonly events: Array<RecordedEvent> = []
   readonly records = new Records()
+  /** The streams that have a tombstone, in the order of getting it. */
+  readonly closed = new Set<StreamId.StreamId>()
   /** The event with version `n` has the index `n - 1`. A stream without events is not in it. */
   private readonly streams = new Map<StreamId.StreamId, Array<RecordedEvent>>()
   /** The names of the streams, sorted when a listing needs them; none until there is a listing. */
@@ -230,6 +245,7 @@ class Log {
     const recorded = this.streams.get(stream)
     const current = recorded === undefined ? 0 : recorded.length
     return events.length > 0 &&
+      !(this.closed.size > 0 && this.closed.has(stream)) &&
       (expected._tag === "Exact" ? expected.version === current : current === 0 && expected._tag !== "StreamExists")
       ? this.record(stream, recorded ?? this.open(stream), events, clock)
       : undefined
@@ -345,6 +361,15 @@ class Log {
   }
 
   /**
+   * Takes back all but the first `count` tombstones.
+   */
+  reopen(count: number): void {
+    for (const stream of Array.from(this.closed).slice(count)) {
+      this.closed.delete(stream)
+    }
+  }
+
+  /**
    * Takes back all but the first `length` events.
    */
   truncate(length: number): void {
@@ -438,11 +463,13 @@ class Turn {
   private readonly outer: Turn | undefined
   private readonly start: number
   private readonly changed: number
+  private readonly closed: number
 
-  constructor(outer: Turn | undefined, start: number, changed: number) {
+  constructor(outer: Turn | undefined, start: number, changed: number, closed: number) {
     this.outer = outer
     this.start = start
     this.changed = changed
+    this.closed = closed
   }
 
   get isRoot(): boolean {
@@ -464,7 +491,7 @@ class Turn {
   }
 
   begin(log: Log): Turn {
-    this.inner = new Turn(this, log.events.length, log.records.changed)
+    this.inner = new Turn(this, log.events.length, log.records.changed, log.closed.size)
     return this.inner
   }
 
@@ -474,6 +501,7 @@ class Turn {
     if (!commits) {
       log.truncate(this.start)
       log.records.rollback(this.changed)
+      log.reopen(this.closed)
     } else if (this.outer!.isRoot) {
       log.records.commit()
     }
@@ -547,9 +575,8 @@ const appendRecorded = (
 
 const judge = (log: Log) => (write: EventStore.Write) => {
   const events = log.stream(write.stream)
-  return Verdict.one(write, events.length, (version, count) =>
-    events.slice(version, version + count).map((event) => event.id)
-  )
+  const idsAfter = (version: number, count: number) => events.slice(version, version + count).map((event) => event.id)
+  return Verdict.one(write, events.length, idsAfter, false, log.closed.has(write.stream))
 }
 
 const executeAll = <E extends AppendError>(
@@ -568,6 +595,7 @@ const importBatch = (log: Log, turn: Turn, batch: EventStore.ImportBatch): Effec
   }
   const planned = Import.plan(batch, {
     version: (stream) => log.stream(stream).length,
+    isTombstoned: (stream) => log.closed.has(stream),
     idAt: (stream, version) => log.stream(stream)[version - 1]!.id
   })
   if (Result.isFailure(planned)) {

@@ -29,6 +29,7 @@ import * as Read from "./internal/sqliteRead.ts"
 import * as Records from "./internal/sqliteRecords.ts"
 import * as Schema from "./internal/sqliteSchema.ts"
 import * as Failure from "./internal/storeFailure.ts"
+import * as Tombstone from "./internal/sqliteTombstone.ts"
 import * as Transaction from "./internal/transaction.ts"
 import * as SqliteClient from "./SqliteClient.ts"
 
@@ -131,6 +132,7 @@ export const make = Effect.fnUntraced(function* (
     importBatch: (batch) => Effect.tap(importBatch(batch), () => writer.afterCommit(Effect.sync(feed.wake))),
     isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(writer, fiber))),
     head: reading("head", Read.head),
+    tombstone: Tombstone.make(writer),
     changes: feed.changes,
     withTransaction: Transaction.make(writer, isCommitLost),
     purgeIdempotencyRecords: (before) => Records.purge(writer, before)

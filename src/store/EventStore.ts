@@ -16,14 +16,23 @@ import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Criteria from "./Criteria.ts"
-import type { ExpectedVersion } from "./ExpectedVersion.ts"
+import * as ExpectedVersion from "./ExpectedVersion.ts"
 import * as Admission from "./internal/admission.ts"
 import * as Import from "./internal/import.ts"
 import * as Pages from "./internal/pages.ts"
 import type { NewEvent } from "./NewEvent.ts"
 import type { Position } from "./Position.ts"
 import type { RecordedEvent } from "./RecordedEvent.ts"
-import type { AppendError, ImportError, ReadError, TransactionError } from "./StoreError.ts"
+import {
+  type AppendError,
+  type CommitUnknown,
+  type ImportError,
+  InvalidRequest,
+  type ReadError,
+  type StoreError,
+  type TombstoneError,
+  type TransactionError
+} from "./StoreError.ts"
 import type { StreamId } from "./StreamId.ts"
 import type { StreamVersion } from "./StreamVersion.ts"
 
@@ -35,7 +44,7 @@ import type { StreamVersion } from "./StreamVersion.ts"
  */
 export interface Write {
   readonly stream: StreamId
-  readonly expected: ExpectedVersion
+  readonly expected: ExpectedVersion.ExpectedVersion
   readonly events: ReadonlyArray<NewEvent>
 }
 
@@ -267,8 +276,8 @@ export interface Page {
  *
  * **Gotchas**
  *
- * Nothing else than `append`, `appendAll`, `import`, `withTransaction` and `purgeIdempotencyRecords` writes, and nothing
- * ever changes or removes an event.
+ * Nothing else than `append`, `appendAll`, `import`, `tombstone`, `withTransaction` and `purgeIdempotencyRecords` writes,
+ * and nothing ever changes or removes an event.
  *
  * @category services
  * @since 0.1.0
@@ -337,6 +346,19 @@ export class EventStore extends Context.Service<
       events: Stream.Stream<ImportedEvent, E, R>,
       options?: ImportOptions<E2, R2>
     ) => Effect.Effect<ImportCounts, ImportError | E | E2, R | R2>
+
+    /**
+     * Closes a stream for good, and answers the version of its last event. Its history stays and can be read as before, but
+     * every append to it fails with `StreamTombstoned`, whatever it expects and also without events; a repeat of an append
+     * that was made before is still answered as one. A stream that is closed already stays so.
+     *
+     * A stream without events cannot be closed; it is a `VersionConflict`, as is another version than the expected one.
+     * The tombstone is no event: no reader sees it, nobody is woken by it, and an export does not have it.
+     */
+    readonly tombstone: (
+      stream: StreamId,
+      expected?: ExpectedVersion.ExpectedVersion
+    ) => Effect.Effect<StreamVersion, TombstoneError>
 
     /**
      * The position of the last event that every reader may see: whatever is appended from now on stands after it.
@@ -458,6 +480,39 @@ export const read = (options?: ReadOptions): Stream.Stream<RecordedEvent, ReadEr
 export const changes: Stream.Stream<Position, ReadError, EventStore> = /*#__PURE__*/ Stream.unwrap(
   /*#__PURE__*/ Effect.map(EventStore, (store) => store.changes)
 )
+
+/**
+ * Closes a stream of the current store for good.
+ *
+ * **Example** (A closed account)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* EventStore.EventStore
+ *   const stream = StreamId.make("account", "1")
+ *   const paid = NewEvent.make({ type: "Paid", data: 5 })
+ *   yield* store.append({ stream, expected: ExpectedVersion.NoStream, events: [yield* paid] })
+ *   const version = yield* EventStore.tombstone(stream, ExpectedVersion.Exact(1))
+ *   const append = store.append({ stream, expected: ExpectedVersion.Any, events: [yield* paid] })
+ *   const refused = yield* Effect.flip(append)
+ *   return { version, refused: refused._tag, events: (yield* store.load(stream)).events.length }
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => { version: 1, refused: "StreamTombstoned", events: 1 }
+ * ```
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const tombstone = (
+  stream: StreamId,
+  expected?: ExpectedVersion.ExpectedVersion
+): Effect.Effect<StreamVersion, TombstoneError, EventStore> =>
+  Effect.flatMap(EventStore, (store) => store.tombstone(stream, expected))
 
 /**
  * Lists the streams of the current store by name.
@@ -627,6 +682,11 @@ export interface Primitives {
   readonly listStreams: (range: NameRange) => Effect.Effect<ReadonlyArray<ListedStream>, ReadError>
   /** Writes a batch of an import, all or nothing, and answers how many of its events were not there already. */
   readonly importBatch: (batch: ImportBatch) => Effect.Effect<number, ImportError>
+  /** Closes a stream that has events, if it is as expected, and answers its version; also when it is closed already. */
+  readonly tombstone: (
+    stream: StreamId,
+    expected: ExpectedVersion.ExpectedVersion
+  ) => Effect.Effect<StreamVersion, Exclude<TombstoneError, InvalidRequest>>
   /** Whether the current fiber is in a transaction. */
   readonly isInTransaction: Effect.Effect<boolean>
   readonly head: Effect.Effect<Position, ReadError>
@@ -729,6 +789,15 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
       return Result.isFailure(range) ? Stream.fail(range.failure) : namePages(primitives, range.success)
     },
     import: Import.make(primitives),
+    tombstone: (stream, expected = ExpectedVersion.StreamExists) =>
+      Effect.suspend((): Effect.Effect<StreamVersion, TombstoneError> => {
+        const issue = Admission.tombstoneIssue(stream, expected)
+        // Sent again, it finds its own tombstone or makes it.
+        const close = () => primitives.tombstone(stream, expected)
+        return issue === undefined
+          ? resolved(close, close)
+          : Effect.fail(new InvalidRequest({ operation: "tombstone", issue }))
+      }),
     head: primitives.head,
     changes: primitives.changes,
     withTransaction: primitives.withTransaction,
@@ -749,16 +818,28 @@ const appendResolved = (
   writes: NonEmptyReadonlyArray<Write>,
   idempotency: ReadonlyArray<IdempotencyRecord>
 ) =>
-  Effect.catchTag(primitives.appendAll(writes, { idempotency, isRetry: false }), "CommitUnknown", (unknown) =>
-    primitives.appendAll(writes, { idempotency, isRetry: true }).pipe(
-      Effect.retry({ schedule: resolving, while: (error) => error._tag === "CommitUnknown" || isRetryable(error) }),
-      Effect.mapError((error) => (error._tag === "StoreUnavailable" ? unknown : error))
-    )
+  resolved(
+    () => primitives.appendAll(writes, { idempotency, isRetry: false }),
+    () => primitives.appendAll(writes, { idempotency, isRetry: true })
+  )
+
+const resolved = <A, E extends StoreError>(
+  first: () => Effect.Effect<A, E | CommitUnknown>,
+  again: () => Effect.Effect<A, E | CommitUnknown>
+): Effect.Effect<A, E | CommitUnknown> =>
+  Effect.catchIf(
+    first(),
+    (error) => error._tag === "CommitUnknown",
+    (unknown) =>
+      again().pipe(
+        Effect.retry({ schedule: resolving, while: (error) => error._tag === "CommitUnknown" || isRetryable(error) }),
+        Effect.mapError((error) => (error._tag === "StoreUnavailable" ? unknown : error))
+      )
   )
 
 const noRecords: ReadonlyArray<IdempotencyRecord> = []
 
-const isRetryable = (error: AppendError): boolean => error._tag === "StoreUnavailable" && error.isRetryable
+const isRetryable = (error: StoreError): boolean => error._tag === "StoreUnavailable" && error.isRetryable
 
 // At once, and then for a few seconds: long enough for a server that starts anew.
 const resolving = Schedule.exponential("20 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 8 }))

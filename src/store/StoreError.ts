@@ -162,7 +162,7 @@ export class ImportRefused extends Schema.TaggedError<ImportRefused>("effect-dec
     index: Schema.Natural,
     stream: Schema.String,
     version: Schema.Number,
-    reason: Schema.Literals(["Invalid", "Gap", "Conflict"]),
+    reason: Schema.Literals(["Invalid", "Gap", "Conflict", "Tombstoned"]),
     issue: Schema.String
   }
 ) {
@@ -176,17 +176,20 @@ export class ImportRefused extends Schema.TaggedError<ImportRefused>("effect-dec
 }
 
 /**
- * The stream was closed for good: its history stays, nothing can be appended.
+ * The stream was closed for good, after the event with this version: its history stays, nothing can be appended.
  *
  * @category errors
  * @since 0.1.0
  */
 export class StreamTombstoned extends Schema.TaggedError<StreamTombstoned>("effect-decider/store/StreamTombstoned")(
   "StreamTombstoned",
-  { stream: StreamId }
+  { stream: StreamId, version: StreamVersion }
 ) {
   override get message(): string {
-    return `Stream "${this.stream}" is closed for good. Its history can be read; write to another stream.`
+    return (
+      `Stream "${this.stream}" was closed for good at version ${this.version}, and nothing was written. Its history can ` +
+      "still be read; append to another stream."
+    )
   }
 }
 
@@ -272,6 +275,14 @@ export type AppendError =
   | StreamTombstoned
   | StoreUnavailable
   | CommitUnknown
+
+/**
+ * Every way the closing of a stream can fail.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type TombstoneError = VersionConflict | InvalidRequest | StoreUnavailable | CommitUnknown
 
 /**
  * Every way an import can fail by itself, besides the failures of the stream of events it takes.

@@ -26,6 +26,7 @@ import * as Records from "./internal/conformance/records.ts"
 import * as RoundTrip from "./internal/conformance/roundTrip.ts"
 import * as StreamReads from "./internal/conformance/streamReads.ts"
 import * as Times from "./internal/conformance/times.ts"
+import * as Tombstones from "./internal/conformance/tombstones.ts"
 import * as Transactions from "./internal/conformance/transactions.ts"
 import * as Versions from "./internal/conformance/versions.ts"
 
@@ -50,8 +51,8 @@ export type ConformanceFailure = Kit.ConformanceFailure
 
 /**
  * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `records`, `transactions`,
- * `reading a stream`, `reading all`, `pages`, `head`, `changes`, `listing`, `times`, `round trip`, `imports`, `bad input`,
- * `isolation`.
+ * `reading a stream`, `reading all`, `pages`, `head`, `changes`, `listing`, `times`, `round trip`, `imports`, `tombstones`,
+ * `bad input`, `isolation`.
  *
  * **Example** (Without a test runner)
  *
@@ -87,6 +88,7 @@ export const cases: ReadonlyArray<Case> = [
   ...Changes.cases,
   ...RoundTrip.cases,
   ...Imports.cases,
+  ...Tombstones.cases,
   ...BadInput.cases,
   ...Isolation.cases
 ]

@@ -155,6 +155,25 @@ describe("PgEventStore, failures", () => {
     })
   )
 
+  it.live("an acknowledgement that is lost: a tombstone is made, and says so", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { sql } = yield* open(config)
+      const { config: deaf, ears } = deafClient(config)
+      const { store } = yield* open(deaf)
+      const stream = newStream()
+      yield* store.append(write(stream, NoStream, ...newEvents(2)))
+      ears.deaf = true
+      const fiber = yield* Effect.forkChild(store.tombstone(stream, Exact(2)))
+      while ((yield* sql`select from effect_decider.events where position < 0`).length === 0) {
+        yield* Effect.sleep(5)
+      }
+      ears.deaf = false
+      assert.strictEqual(yield* Fiber.join(fiber), 2)
+      assert.lengthOf(yield* sql`select from effect_decider.events`, 3)
+    })
+  )
+
   it.live("a lost COMMIT: nobody knows", () =>
     Effect.gen(function* () {
       const { config, ears } = deafClient(yield* Postgres.database)

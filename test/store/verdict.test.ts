@@ -34,20 +34,22 @@ const write = (letters: string, expected: ExpectedVersion.ExpectedVersion, to = 
   events: [...letters].map(event)
 })
 const judge =
-  (stored: string, isRetry = false) =>
+  (stored: string, isRetry = false, isTombstoned = false) =>
   (write: EventStore.Write) =>
     Verdict.one(
       write,
       stored.length,
       (version, count) => Array.from(stored.slice(version, version + count), (letter) => id(letter)),
-      isRetry
+      isRetry,
+      isTombstoned
     )
 
-const says = (
-  verdict: Result.Result<Verdict.Verdict, StoreError.VersionConflict | StoreError.IdempotencyViolation>
-) => {
+const says = (verdict: Result.Result<Verdict.Verdict, Verdict.Refusal>) => {
   if (Result.isFailure(verdict)) {
     const { failure } = verdict
+    if (failure._tag === "StreamTombstoned") {
+      return `closed at ${failure.version}`
+    }
     return failure._tag === "VersionConflict"
       ? `conflict at ${failure.actual}`
       : `violation by ${failure.ids.map((id) => id.at(-1)).join("")}`
@@ -144,6 +146,23 @@ describe("the verdict on one write", () => {
       judge("ab")(write("ac", NoStream)),
       Result.fail(new StoreError.IdempotencyViolation({ stream, ids: [id("a")] }))
     )
+  })
+
+  it("on a closed stream, nothing is written, and what was is still a repeat", () => {
+    const rules = [
+      ["ab", NoStream, "ab", "repeat after 0"],
+      ["ab", Any, "b", "repeat after 1"],
+      ["ab", Exact(1), "bc", "violation by b"],
+      ["ab", Any, "c", "closed at 2"],
+      ["ab", Exact(2), "c", "closed at 2"],
+      ["ab", Exact(7), "c", "closed at 2"],
+      ["ab", Exact(0), "c", "closed at 2"],
+      ["ab", Exact(2), "", "closed at 2"],
+      ["ab", NoStream, "", "closed at 2"]
+    ] as const
+    for (const [stored, expected, events, verdict] of rules) {
+      assert.strictEqual(says(judge(stored, false, true)(write(events, expected))), verdict)
+    }
   })
 
   it("looks nothing up where nothing can be repeated", () => {

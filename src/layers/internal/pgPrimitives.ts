@@ -12,7 +12,7 @@ import type { AppendAllOptions, NameRange, Page, Primitives, Range, Written } fr
 import * as Stream from "effect/Stream"
 import * as Pages from "../../store/internal/pages.ts"
 import type { Position } from "../../store/Position.ts"
-import type { AppendError, StoreUnavailable } from "../../store/StoreError.ts"
+import { type AppendError, type StoreUnavailable, VersionConflict } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import * as CriteriaSql from "./criteriaSql.ts"
@@ -290,6 +290,21 @@ export const make = Effect.fnUntraced(function* (
             version: StreamVersion.make(version as number)
           }))
       ),
+    tombstone: (stream, expected) =>
+      Effect.withFiber((fiber) => {
+        const inTransaction = Transaction.isInside(sql, fiber)
+        const { values } = sql.unsafe(text.tombstone, [stream, expected._tag === "Exact" ? expected.version : -2])
+        const answer = inTransaction
+          ? savepoint(Effect.mapError(values, (error) => Failure.unavailable("tombstone", error)))
+          : Effect.mapError(values, Failure.ofCommit("tombstone", isLost))
+        return Effect.flatMap(answer, ([row]) => {
+          const [status, version] = row![0] as readonly [number, number]
+          const actual = StreamVersion.make(version)
+          return status === Append.Status.conflict
+            ? Effect.fail(new VersionConflict({ stream, expected, actual }))
+            : Effect.succeed(actual)
+        })
+      }),
     importBatch: (batch) => Effect.tap(importBatch(batch), () => sql.afterCommit(Effect.sync(announce))),
     isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(sql, fiber))),
     head: position("head", text.head),
@@ -325,14 +340,15 @@ export const statements = (schema: string) => {
   const page = (order: string) =>
     `select ${columns} from ${table} e where e.position > $1 and e.position <= $2 order by e.position ${order} limit $3`
   const streamPage = (order: string) =>
-    `select ${columns} from ${table} e where e.stream = $1 and e.version > $2 and e.version <= $3 ` +
+    `select ${columns} from ${table} e where e.stream = $1 and e.version > $2 and e.version <= $3 and e.position > 0 ` +
     `order by e.version ${order} limit $4`
-  const streamVersion = `select coalesce(max(e.version), 0) from ${table} e where e.stream = $1`
+  // The row that closes a stream has a negative position; in global order nobody ever looks there.
+  const streamVersion = `select coalesce(max(e.version), 0) from ${table} e where e.stream = $1 and e.position > 0`
   const load = (columns: string) =>
     `select ${columns.replace("e.version", "coalesce(e.version, v.version)")} from (${streamVersion.replace(
       "coalesce(max(e.version), 0)",
       "coalesce(max(e.version), 0) as version"
-    )}) v left join lateral (select * from ${table} e where e.stream = $1 and e.version > $2 order by e.version) e on true`
+    )}) v left join lateral (select * from ${table} e where e.stream = $1 and e.version > $2 and e.position > 0 order by e.version) e on true`
   const record =
     "(select json_build_array(r.key, r.fingerprint, r.outcome)::text " +
     `from ${schema}.idempotency r where r.key = $3)`
@@ -345,7 +361,7 @@ export const statements = (schema: string) => {
     return (
       `with recursive listed (name, n) as (select ${next("$1")}, 1 union all ` +
       `select ${next("l.name")}, l.n + 1 from listed l where l.name is not null and l.n < $2::integer) ` +
-      `select to_json(l.name)::text, (select max(e.version) from ${table} e where e.stream = l.name) ` +
+      `select to_json(l.name)::text, (select max(e.version) from ${table} e where e.stream = l.name and e.position > 0) ` +
       "from listed l where l.name is not null order by l.n"
     )
   }
@@ -354,6 +370,7 @@ export const statements = (schema: string) => {
     append: call("append", 15),
     appendMany: call("append_many", 18),
     appendAll: call("append_all", 11),
+    tombstone: call("tombstone", 2),
     appendRecorded: call("append_recorded", 15).replace("select", "select * from"),
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 order by e.version limit $3`,
     // One row at least, which has the version when there are no events to have it.
@@ -378,6 +395,6 @@ export const statements = (schema: string) => {
     pageForward: page("asc"),
     pageBackward: page("desc"),
     // One statement will do: it sees what was there before the safe position was asked for, so less rather than more.
-    head: `select coalesce(max(e.position), 0) from ${table} e where e.position <= (select ${schema}.safe_position())`
+    head: `select coalesce(max(e.position), 0) from ${table} e where e.position > 0 and e.position <= (select ${schema}.safe_position())`
   }
 }

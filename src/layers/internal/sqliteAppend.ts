@@ -22,7 +22,7 @@ import * as StreamVersion from "../../store/StreamVersion.ts"
 import type { SqliteClient } from "../SqliteClient.ts"
 import { isCommitLost } from "./sqliteFailure.ts"
 import * as Records from "./sqliteRecords.ts"
-import { table } from "./sqliteSchema.ts"
+import { table, tombstone } from "./sqliteSchema.ts"
 import * as Failure from "./storeFailure.ts"
 import * as Transaction from "./transaction.ts"
 
@@ -223,12 +223,13 @@ const settled = ({ events, stream }: Write, verdict: Verdict.Verdict, { after, s
  */
 interface Seen {
   readonly version: number
+  readonly isTombstoned: boolean
   readonly after: number
   readonly stored: ReadonlyArray<{ readonly id: NewEvent["id"]; readonly position: Position }>
 }
 
-const judge = (write: Write, { stored, version }: Seen, isRetry: boolean) =>
-  Verdict.one(write, version, () => stored.map((event) => event.id), isRetry)
+const judge = (write: Write, { isTombstoned, stored, version }: Seen, isRetry: boolean) =>
+  Verdict.one(write, version, () => stored.map((event) => event.id), isRetry, isTombstoned)
 
 const look = (sql: SqliteClient, write: Write, isRetry: boolean): Effect.Effect<Seen, SqlError> => {
   const { expected, stream } = write
@@ -238,6 +239,7 @@ const look = (sql: SqliteClient, write: Write, isRetry: boolean): Effect.Effect<
     const version = Number(rows[0]![0])
     return {
       version,
+      isTombstoned: Number(rows[0]![3]) === 1,
       after: exact ?? Math.max(0, version - count),
       stored:
         rows[0]![1] === null ? [] : rows.map((row) => ({ id: row[1] as NewEvent["id"], position: toPosition(row[2]) }))
@@ -343,8 +345,9 @@ const toRows = (rows: ReadonlyArray<ReadonlyArray<unknown>>): ReadonlyArray<Row>
 
 const current = `(SELECT coalesce(max(version), 0) AS version FROM ${table} WHERE stream = ?1) AS current`
 
-const lookText = `SELECT current.version, stored.id, stored.position
-FROM ${current}
+const lookText = `SELECT current.version, stored.id, stored.position,
+  EXISTS (SELECT 1 FROM ${table} WHERE stream = ?1 AND version = ${tombstone})
+FROM (SELECT coalesce(max(version), 0) AS version FROM ${table} WHERE stream = ?1 AND version < ${tombstone}) AS current
 LEFT JOIN ${table} AS stored ON stored.stream = ?1
   AND stored.version > coalesce(?2, max(0, current.version - ?3))
   AND stored.version <= coalesce(?2, max(0, current.version - ?3)) + ?3
@@ -357,8 +360,10 @@ const returning = `RETURNING version, position`
 const insertOne = (guard: string) => `${into}
 SELECT ?1, current.version + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
 FROM ${current}
-WHERE ${guard}
+WHERE ${isOpen} AND ${guard}
 ${returning}`
+
+const isOpen = `current.version < ${tombstone}`
 
 const oneRepeated = `EXISTS (SELECT 1 FROM ${table} WHERE stream = ?1 AND version = current.version AND id = ?3)`
 
@@ -373,7 +378,7 @@ const insertMany = (guard: string) => `${into}
 SELECT ?1, current.version + 1 + event.key, ?2,
   event.value ->> 0, event.value ->> 1, event.value ->> 2, event.value ->> 3, event.value ->> 4, event.value ->> 5
 FROM ${current} CROSS JOIN json_each(?3) AS event
-WHERE ${guard}
+WHERE ${isOpen} AND ${guard}
 ORDER BY event.key
 ${returning}`
 

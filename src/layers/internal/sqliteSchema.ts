@@ -20,6 +20,12 @@ export const table = "effect_decider_events"
  */
 export const recordTable = "effect_decider_idempotency"
 
+/**
+ * The version of the row that closes a stream, one more than an event can have. It stands at a negative position, where no
+ * read in global order looks.
+ */
+export const tombstone = 2147483648
+
 const history = "effect_decider_migrations"
 
 /**
@@ -29,6 +35,7 @@ const history = "effect_decider_migrations"
  *   event again, as no event is ever deleted, so `AUTOINCREMENT`, which writes one more row per append, adds nothing.
  * - Wide columns stand last: a filter then need not step over them.
  * - `data`, `metadata` and `tags` are JSON text; an event without tags has NULL.
+ * - A stream is closed by a row with a version higher than events have.
  * - An event id may stand in several streams, so there is no index on it.
  */
 export const migrations: ReadonlyArray<Migration.Migration> = [
@@ -44,7 +51,7 @@ export const migrations: ReadonlyArray<Migration.Migration> = [
       `CREATE TABLE ${table} (
   position INTEGER PRIMARY KEY,
   stream TEXT NOT NULL,
-  version INTEGER NOT NULL CHECK (version BETWEEN 1 AND 2147483647),
+  version INTEGER NOT NULL CHECK (version BETWEEN 1 AND CASE WHEN position < 0 THEN ${tombstone} ELSE 2147483647 END),
   recorded_at INTEGER NOT NULL,
   id TEXT NOT NULL,
   type TEXT NOT NULL,

@@ -214,6 +214,16 @@ export const expectedIssue = (expected: ExpectedVersion): string | undefined => 
 }
 
 /**
+ * What is wrong with the closing of a stream, if anything.
+ */
+export const tombstoneIssue = (stream: StreamId.StreamId, expected: ExpectedVersion): string | undefined =>
+  streamIssue(stream) ??
+  expectedIssue(expected) ??
+  (expected._tag === "StreamExists" || (expected._tag === "Exact" && expected.version > 0)
+    ? undefined
+    : "only a stream with events can be closed; expect StreamExists or the exact version")
+
+/**
  * A checked range of stream names.
  *
  * All names of a category lie between the category with a dash and the category with the next character, a point: bytes
