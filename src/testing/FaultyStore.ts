@@ -17,6 +17,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as EventStore from "../store/EventStore.ts"
 import * as ExpectedVersion from "../store/ExpectedVersion.ts"
+import * as StreamVersion from "../store/StreamVersion.ts"
 import { type AppendError, CommitUnknown, type ReadError, VersionConflict } from "../store/StoreError.ts"
 import { Chance } from "./internal/chance.ts"
 
@@ -28,7 +29,8 @@ import { Chance } from "./internal/chance.ts"
  * - `latency`: each call with one answer takes up to so much longer on its way to the store, and again on the way back.
  * - `conflict`: an append that expects a version is told `VersionConflict`, as if somebody had been faster. Nothing is
  *   written. Not for events that were sent before, for which it could be a lie.
- * - `duplicate`: an append that expects a version reaches the store twice. (What expects none promises less about repeats.)
+ * - `duplicate`: an append that expects a version reaches the store twice. (What expects none promises less about repeats, and
+ *   what carries idempotency records is refused when it comes again.)
  * - `lostRequest`: an append never reaches the store, and nobody knows: `CommitUnknown`.
  * - `lostAcknowledgement`: an append is committed, and its answer is lost: `CommitUnknown`.
  * - `crash`: an append is committed, and the process that waits for the answer dies: the defect {@link Crash}.
@@ -120,10 +122,10 @@ export const make = (
 
   const appendAll = (
     writes: NonEmptyReadonlyArray<EventStore.Write>,
-    isRetry: boolean
+    options: EventStore.AppendAllOptions
   ): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> =>
     Effect.gen(function* () {
-      const isInside = yield* InTransaction
+      const isInside = yield* store.isInTransaction
       counts.appends++
       yield* pause
       const isFresh = writes.every(({ events }) => events.every(({ id }) => !sent.has(id)))
@@ -140,8 +142,9 @@ export const make = (
       if (!isInside && happens(faults.lostRequest, "lostRequests")) {
         return yield* lost("append")
       }
-      const written = yield* store.appendAll(isRetry ? yield* located(store, writes) : writes)
-      if (writes.every(({ expected }) => isExact(expected)) && happens(faults.duplicate, "duplicates")) {
+      const written = yield* options.isRetry ? again(store, writes, options) : store.appendAll(writes, options)
+      const isRecognised = options.idempotency.length === 0 && writes.every(({ expected }) => isExact(expected))
+      if (isRecognised && happens(faults.duplicate, "duplicates")) {
         yield* store.appendAll(writes)
       }
       yield* pause
@@ -169,15 +172,14 @@ export const make = (
       head: slow(store.head),
       withTransaction: (effect) =>
         Effect.gen(function* () {
-          const inside = Effect.provideService(effect, InTransaction, true)
-          if (yield* InTransaction) {
-            return yield* store.withTransaction(inside)
+          if (yield* store.isInTransaction) {
+            return yield* store.withTransaction(effect)
           }
           const operation = "withTransaction"
           if (happens(faults.lostRequest, "lostRequests")) {
-            return yield* store.withTransaction(Effect.andThen(inside, lost(operation)))
+            return yield* store.withTransaction(Effect.andThen(effect, lost(operation)))
           }
-          const value = yield* store.withTransaction(inside)
+          const value = yield* store.withTransaction(effect)
           yield* pause
           if (happens(faults.crash, "crashes")) {
             return yield* Effect.die(new Crash())
@@ -231,23 +233,56 @@ export const layer = (
 
 // internal
 
-const InTransaction = Context.Reference<boolean>("effect-decider/testing/FaultyStore/InTransaction", {
-  defaultValue: () => false
-})
-
 const isExact = ({ _tag }: ExpectedVersion.ExpectedVersion): boolean => _tag === "Exact" || _tag === "NoStream"
 
 const lost = (operation: string) => Effect.fail(new CommitUnknown({ operation, cause: noAnswer }))
 
 const noAnswer = new Error("FaultyStore lost the answer")
 
+type Store = EventStore.EventStore["Service"]
+
 /**
- * What a store is told of a retry only inside of the library: that the first attempt may have been made. An append that
- * expects no version may have been followed by others since, so a store looks further back than usual; here that is done
- * with a read, and the write then names the version that its first attempt was made at, which the store itself judges.
+ * Appends what was sent before. What a store is told of that only inside of the library has to be found out here: whether
+ * the records that are there are those of the first try, and whether its events are behind what others appended since.
+ */
+const again = (
+  store: Store,
+  writes: NonEmptyReadonlyArray<EventStore.Write>,
+  { idempotency }: EventStore.AppendAllOptions
+): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> =>
+  Effect.flatMap(located(store, writes), (writes) =>
+    Effect.catchIf(
+      store.appendAll(writes, { idempotency }),
+      (error) => error._tag === "AlreadyRecorded" && isOwn(error, idempotency),
+      // The first try was made, so the events are there, and what was a check without events held then.
+      () => (writes.some(({ events }) => events.length > 0) ? store.appendAll(writes) : checked(store, writes))
+    )
+  )
+
+const isOwn = (recorded: EventStore.IdempotencyRecord, own: ReadonlyArray<EventStore.IdempotencyRecord>): boolean =>
+  own.some(
+    ({ fingerprint, key, outcome }) =>
+      key === recorded.key &&
+      fingerprint === recorded.fingerprint &&
+      JSON.stringify(outcome) === JSON.stringify(recorded.outcome)
+  )
+
+const checked = (store: Store, writes: ReadonlyArray<EventStore.Write>) =>
+  Effect.forEach(writes, ({ expected, stream }) =>
+    Effect.map(
+      isExact(expected)
+        ? Effect.succeed(expected._tag === "Exact" ? expected.version : StreamVersion.none)
+        : store.streamVersion(stream),
+      (version): EventStore.Written => ({ stream, version, positions: [], repeated: true })
+    )
+  )
+
+/**
+ * A write that expects no version, with the version that its first try was made at, if it was: so that the store itself
+ * judges whether it is a repeat.
  */
 const located = (
-  store: EventStore.EventStore["Service"],
+  store: Store,
   writes: NonEmptyReadonlyArray<EventStore.Write>
 ): Effect.Effect<ReadonlyArray<EventStore.Write>, ReadError> =>
   Effect.forEach(writes, (write) => {

@@ -28,10 +28,12 @@ import * as Listing from "./internal/conformance/listing.ts"
 import * as Model from "./internal/conformance/model.ts"
 import * as MultiWrite from "./internal/conformance/multiWrite.ts"
 import * as Races from "./internal/conformance/races.ts"
+import * as Records from "./internal/conformance/records.ts"
 import * as RoundTrip from "./internal/conformance/roundTrip.ts"
 import * as StreamReads from "./internal/conformance/streamReads.ts"
 import * as Tails from "./internal/conformance/tails.ts"
 import * as Times from "./internal/conformance/times.ts"
+import * as Tombstones from "./internal/conformance/tombstones.ts"
 import * as Transactions from "./internal/conformance/transactions.ts"
 import * as Versions from "./internal/conformance/versions.ts"
 
@@ -97,9 +99,9 @@ export declare namespace Options {
 }
 
 /**
- * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `transactions`,
+ * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `records`, `transactions`,
  * `reading a stream`, `reading all`, `pages`, `head`, `global order`, `tails`, `changes`, `listing`, `times`, `round trip`,
- * `imports`, `bad input`, `isolation`, `instances`, `crashes`, `model`.
+ * `imports`, `tombstones`, `bad input`, `isolation`, `instances`, `crashes`, `model`.
  *
  * **Example** (Without a test runner)
  *
@@ -140,6 +142,7 @@ export const cases = <R = never>(options: Options<R> = {}): ReadonlyArray<Case<R
     ...Races.cases,
     ...MultiWrite.cases,
     ...Idempotence.cases,
+    ...Records.cases,
     ...Transactions.cases,
     ...Fibers.cases,
     ...StreamReads.cases,
@@ -151,6 +154,7 @@ export const cases = <R = never>(options: Options<R> = {}): ReadonlyArray<Case<R
     ...Changes.cases,
     ...RoundTrip.cases,
     ...Imports.cases,
+    ...Tombstones.cases,
     ...BadInput.cases,
     ...Isolation.cases,
     ...Instances.cases(hooks),

@@ -11,7 +11,7 @@ import * as MemoryEventStore from "../../src/layers/MemoryEventStore.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import { Any, Exact, NoStream } from "../../src/store/ExpectedVersion.ts"
 import * as StreamId from "../../src/store/StreamId.ts"
-import { CommitUnknown, VersionConflict } from "../../src/store/StoreError.ts"
+import { AlreadyRecorded, CommitUnknown, VersionConflict } from "../../src/store/StoreError.ts"
 import { Chance } from "../../src/testing/internal/chance.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
 import * as Sqlite from "../layers/fixtures/sqlite.ts"
@@ -194,6 +194,28 @@ describe("FaultyStore", () => {
         stored.filter((id) => events.some((event) => event.id === id)),
         events.map(({ id }) => id)
       )
+    })
+  )
+
+  it.live("an append with idempotency records is answered as the first time, and somebody else's is told", () =>
+    Effect.gen(function* () {
+      const { inner, store } = yield* faulty({ lostAcknowledgement: 0.3, duplicate: 0.5 })
+      for (let n = 0; n < 50; n++) {
+        const record = { key: `request ${n}`, fingerprint: "f", outcome: { n } }
+        // Every other one records a refusal: it has no events.
+        const events = n % 2 === 0 ? [Pg.newEvent()] : []
+        const write = Pg.write(Pg.newStream(), n % 3 === 0 ? Any : NoStream, ...events)
+        const { version } = yield* store.append(write, { idempotency: [record] })
+        assert.strictEqual<number>(version, events.length)
+        assert.strictEqual<number>(yield* inner.streamVersion(write.stream), events.length)
+        for (const fingerprint of ["f", "g"]) {
+          const again = Pg.write(Pg.newStream(), Any, Pg.newEvent())
+          const error = yield* Effect.flip(
+            store.append(again, { idempotency: [{ ...record, fingerprint, outcome: "other" }] })
+          )
+          assert.deepStrictEqual(error, new AlreadyRecorded(record))
+        }
+      }
     })
   )
 

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { Decider } from "effect-decider"
-import { Linearizability } from "effect-decider/testing"
+import { FaultyStore, Linearizability } from "effect-decider/testing"
 import * as MemoryEventStore from "../../src/layers/MemoryEventStore.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import { Chance } from "../../src/testing/internal/chance.ts"
@@ -237,7 +237,8 @@ const record = Effect.fnUntraced(function* (handlers: ReadonlyArray<Handler>, ch
       body: () => {
         const amount = 1 + own.below(6)
         const command = own.pick([deposit(amount), withdraw(amount), withdraw(2 * amount), look])
-        return Effect.exit(one.execute(`${own.below(4)}`, command))
+        // Without a pause a caller whose store answers at once would never let another one in between.
+        return Effect.andThen(Effect.yieldNow, Effect.exit(one.execute(`${own.below(4)}`, command)))
       },
       step: () => {}
     })
@@ -265,12 +266,22 @@ describe("CommandHandler", () => {
     const kinds = new Set(operations.map(({ outcome }) => outcome._tag))
     assert.isTrue(kinds.has("Accepted") && kinds.has("Refused"), "too few kinds of answers to show anything")
     assert.isAbove(operations.filter(({ outcome }) => outcome._tag !== "NotMade").length, 500)
+    const overlaps = operations.filter(({ entity, started }) =>
+      operations.some((other) => other.entity === entity && other.started < started && started < other.ended)
+    )
+    assert.isAbove(overlaps.length, 300, "too few commands at the same time to show anything")
     return { kinds }
   })
 
+  // The memory store answers at once; with latency commands overlap on it as they do elsewhere.
+  const slowMemory = Effect.map(
+    MemoryEventStore.make,
+    (store) => FaultyStore.make(store, { seed, latency: "1 millis" }).store
+  )
+
   it.live("answers rightly on memory", () =>
     Effect.gen(function* () {
-      const store = yield* MemoryEventStore.make
+      const store = yield* slowMemory
       yield* answersRightly([store, store])
     })
   )
@@ -312,7 +323,7 @@ describe("CommandHandler", () => {
 
   it.live("that refuses from a stale state is found out", () =>
     Effect.gen(function* () {
-      const store = yield* MemoryEventStore.make
+      const store = yield* slowMemory
       const handlers = [stale(yield* handlerOn(store)), stale(yield* handlerOn(store))]
       const checked = Linearizability.check(Account, yield* record(handlers, new Chance(seed), 1000))
       assert.isTrue(Result.isFailure(checked) && checked.failure._tag === "NotLinearizable", `seed ${seed}`)
