@@ -5,6 +5,7 @@
  * same kinds of trouble again, not the same moments.
  */
 import * as Effect from "effect/Effect"
+import { spawnSync } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { arch, cpus, platform, totalmem } from "node:os"
 import { fileURLToPath } from "node:url"
@@ -24,6 +25,9 @@ if (!(minutes > 0) || !Number.isInteger(seed)) {
 
 const options = { seed, writers: 2, fibers: 8, pause: 8, interval: 2000 }
 const began = new Date()
+const git = (...args: ReadonlyArray<string>) => spawnSync("git", args, { encoding: "utf8" }).stdout?.trim()
+const commit = git("rev-parse", "--short", "HEAD")
+const source = commit ? ` of commit ${commit}${git("status", "--porcelain", "src") ? ", changed," : ""}` : ""
 
 const table = (title: readonly [string, string], counts: Readonly<Record<string, number>>) => {
   const rows = Object.entries(counts).map(([what, count]) => [what, count.toLocaleString("en")] as const)
@@ -52,7 +56,7 @@ const program = Effect.gen(function* () {
   const isRight = zeros.every((count) => count === 0)
   const text = `# The last soak run
 
-Written by \`npm run soak -- --minutes ${minutes} --seed ${seed}\` on ${began.toISOString().slice(0, 10)}: ${
+Written by \`npm run soak -- --minutes ${minutes} --seed ${seed}\` on the sources${source} on ${began.toISOString().slice(0, 10)}: ${
     isRight ? "all that must be zero is zero" : "**not all that must be zero is zero**"
   }.
 
