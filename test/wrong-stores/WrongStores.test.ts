@@ -6,7 +6,9 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type { SqlError } from "effect/sql/SqlError"
 import { StoreConformance } from "effect-decider/testing"
@@ -161,6 +163,16 @@ describe("StoreConformance is green on", () => {
       StoreConformance.cases(hooks).filter(({ name }) => Object.values(onPostgres).some(([, red]) => name in red)),
       ({ run }) => run
     ).pipe(Effect.provide(Layer.provideMerge(Wrong.layer({ swaps: [] }), Postgres.layer({ maxConnections: 20 }))))
+  )
+})
+
+describe("a wrong store", () => {
+  it.live("that turned out to be the right one is an error", () =>
+    Effect.gen(function* () {
+      const wrong = Wrong.layer({ swaps: [["what no statement says", ""]] })
+      const exit = yield* Effect.exit(Effect.scoped(Layer.build(Layer.provideMerge(wrong, Postgres.layer()))))
+      assert.match(Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "", /1 of 1 swaps met no SQL/)
+    })
   )
 })
 

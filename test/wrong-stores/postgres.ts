@@ -13,7 +13,6 @@ export interface WrongSql {
 
 const schema = "wrong"
 
-const position = "e.position"
 const safe = "return least(v_head, v_low);"
 
 /** Reads go up to the last position drawn, whoever may still be about to fill one before it. */
@@ -51,7 +50,7 @@ export const xidOrder: WrongSql = {
 export const boundInside: WrongSql = {
   swaps: [
     [/^select "wrong"\.safe_position\(\)$/, "select 9223372036854775807"],
-    [/e\.position <= (\$2|«»)/g, `${position} <= least($1, (select "wrong".safe_position()))`]
+    [/e\.position <= (\$2|«»)/g, `e.position <= least($1, (select "wrong".safe_position()))`]
   ]
 }
 
