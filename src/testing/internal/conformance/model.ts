@@ -15,7 +15,7 @@ import type { Write, Written } from "../../../store/EventStore.ts"
 import * as ExpectedVersion from "../../../store/ExpectedVersion.ts"
 import type { NewEvent } from "../../../store/NewEvent.ts"
 import type { RecordedEvent } from "../../../store/RecordedEvent.ts"
-import { IdempotencyViolation, VersionConflict } from "../../../store/StoreError.ts"
+import { IdempotencyViolation, StreamTombstoned, VersionConflict } from "../../../store/StoreError.ts"
 import { Chance } from "../chance.ts"
 import { difference, show } from "../difference.ts"
 import * as Kit from "./kit.ts"
@@ -27,7 +27,14 @@ interface Stored {
   readonly event: string
 }
 
-const conflict = (write: NamedWrite, actual: number) => ({ failed: "conflict", stream: write.stream, actual })
+interface Model {
+  readonly log: Array<Stored>
+  readonly closed: Set<string>
+}
+
+const conflict = (stream: string, actual: number) => ({ failed: "conflict", stream, actual })
+
+const tombstoned = (stream: string, version: number) => ({ failed: "tombstoned", stream, version })
 
 const violation = (stream: string | undefined, events: ReadonlyArray<string>) => ({
   failed: "violation",
@@ -36,11 +43,12 @@ const violation = (stream: string | undefined, events: ReadonlyArray<string>) =>
 })
 
 /** The model: what each step answers, and what there is afterwards. */
-const expected = (log: Array<Stored>, step: Step): unknown => {
+const expected = (model: Model, step: Step): unknown => {
+  const { closed, log } = model
   const of = (stream: string) => log.filter((one) => one.stream === stream)
   switch (step.do) {
     case "append": {
-      const verdicts = step.writes.map((write) => judge(write, of(write.stream)))
+      const verdicts = step.writes.map((write) => judge(write, of(write.stream), closed))
       const isRepeat = (i: number) => verdicts[i]!.is === "repeat"
       const some = step.writes.filter((_, i) => isRepeat(i))
       if (some.length > 0 && !step.writes.every((write, i) => write.events.length === 0 || isRepeat(i))) {
@@ -72,13 +80,22 @@ const expected = (log: Array<Stored>, step: Step): unknown => {
       })
     }
     case "transaction": {
-      const inner = [...log]
+      const inner: Model = { log: [...log], closed: new Set(closed) }
       const answers = step.steps.map((one) => expected(inner, one))
       if (step.commits) {
-        log.splice(0, log.length, ...inner)
+        log.splice(0, log.length, ...inner.log)
+        for (const stream of inner.closed) {
+          closed.add(stream)
+        }
       }
       return answers
     }
+    case "close":
+      if (of(step.stream).length === 0) {
+        return conflict(step.stream, 0)
+      }
+      closed.add(step.stream)
+      return of(step.stream).length
     case "load":
       return { events: of(step.stream).slice(step.after), version: of(step.stream).length }
     case "readStream":
@@ -105,28 +122,36 @@ const expected = (log: Array<Stored>, step: Step): unknown => {
 type Verdict =
   | { readonly is: "write" }
   | { readonly is: "repeat"; readonly after: number }
-  | { readonly is: "failure"; readonly answer: unknown }
+  | { readonly is: "failure"; readonly isViolation: boolean; readonly answer: unknown }
 
-const judge = (write: NamedWrite, stored: ReadonlyArray<Stored>): Verdict => {
+const judge = (write: NamedWrite, stored: ReadonlyArray<Stored>, closed: ReadonlySet<string>): Verdict => {
+  const verdict = judgeOpen(write, stored)
+  const isOld = verdict.is === "repeat" || (verdict.is === "failure" && verdict.isViolation)
+  return closed.has(write.stream) && !isOld
+    ? { is: "failure", isViolation: false, answer: tombstoned(write.stream, stored.length) }
+    : verdict
+}
+
+const judgeOpen = (write: NamedWrite, stored: ReadonlyArray<Stored>): Verdict => {
   const { events, expected, stream } = write
   const current = stored.length
-  const fails = (answer: unknown): Verdict => ({ is: "failure", answer })
+  const fails = (answer: unknown, isViolation = false): Verdict => ({ is: "failure", isViolation, answer })
   const holds =
     expected === "any" || (expected === "exists" ? current > 0 : current === (expected === "none" ? 0 : expected))
   const exact = expected === "none" ? 0 : expected
   if (events.length === 0 || (typeof exact === "number" && current <= exact) || (current === 0 && !holds)) {
-    return holds ? { is: "write" } : fails(conflict(write, current))
+    return holds ? { is: "write" } : fails(conflict(stream, current))
   }
   const after = typeof exact === "number" ? exact : Math.max(0, current - events.length)
   const there = stored.slice(after, after + events.length).map(({ event }) => event)
   const known = events.filter((event) => there.includes(event))
   if (typeof exact === "number" && there[0] !== events[0]) {
-    return fails(conflict(write, current))
+    return fails(conflict(stream, current))
   }
   if (there.length === events.length && events.every((event, i) => event === there[i])) {
     return { is: "repeat", after }
   }
-  return known.length === 0 ? { is: "write" } : fails(violation(stream, known))
+  return known.length === 0 ? { is: "write" } : fails(violation(stream, known), true)
 }
 
 const directed = <A>(
@@ -151,6 +176,10 @@ const actual = (store: Kit.Store, run: Run, step: Step): Effect.Effect<unknown, 
             Effect.flatMap((error) => (error instanceof TakenBack ? Effect.succeed(error.answers) : Effect.fail(error)))
           )
     }
+    case "close":
+      return Effect.map(Effect.exit(store.tombstone(run.stream(step.stream))), (exit) =>
+        Exit.isSuccess(exit) ? exit.value : run.failure(exit.cause)
+      )
     case "load":
       return Effect.map(store.load(run.stream(step.stream), { after: step.after }), ({ events, version }) => ({
         events: run.stored(events),
@@ -263,10 +292,17 @@ class Run {
         repeated
       }))
     }
-    const found = Cause.findError(exit.cause)
-    const error = Result.isSuccess(found) ? found.success : exit.cause
+    return this.failure(exit.cause)
+  }
+
+  failure(cause: Cause.Cause<unknown>): unknown {
+    const found = Cause.findError(cause)
+    const error = Result.isSuccess(found) ? found.success : cause
+    if (error instanceof StreamTombstoned) {
+      return tombstoned(this.nameOf(error.stream), error.version)
+    }
     if (error instanceof VersionConflict) {
-      return { failed: "conflict", stream: this.nameOf(error.stream), actual: error.actual }
+      return conflict(this.nameOf(error.stream), error.actual)
     }
     if (error instanceof IdempotencyViolation) {
       const { ids, stream } = error
@@ -283,9 +319,9 @@ class Run {
 const contradiction = (store: Kit.Store, program: ReadonlyArray<Step>): Effect.Effect<string | undefined> =>
   Effect.gen(function* () {
     const run = new Run()
-    const log: Array<Stored> = []
+    const model: Model = { log: [], closed: new Set() }
     for (const [i, step] of [...program, everything].entries()) {
-      const wanted = expected(log, step)
+      const wanted = expected(model, step)
       const exit = yield* Effect.exit(actual(store, run, step))
       const issue = Exit.isSuccess(exit)
         ? difference(exit.value, wanted)

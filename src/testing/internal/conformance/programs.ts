@@ -19,6 +19,7 @@ export type Step =
       readonly limit: number
     }
   | { readonly do: "version"; readonly stream: string }
+  | { readonly do: "close"; readonly stream: string }
   | {
       readonly do: "read"
       readonly tag: string | undefined
@@ -86,7 +87,7 @@ export const generate = (chance: Chance, length: number): ReadonlyArray<Step> =>
   }
   const direction = () => chance.pick(["forward", "backward"] as const)
   const step = (depth: number): Step => {
-    const kind = chance.below(depth < 2 ? 14 : 12)
+    const kind = chance.below(depth < 2 ? 15 : 13)
     const stream = chance.pick(names)
     if (kind < 7) {
       return { do: "append", writes: writes() }
@@ -115,6 +116,9 @@ export const generate = (chance: Chance, length: number): ReadonlyArray<Step> =>
         }
       case 11:
         return { do: "streams" }
+      case 12:
+        // Rarely, for nothing is written to the stream from then on.
+        return chance.happens(0.3) ? { do: "close", stream } : { do: "append", writes: writes() }
       default:
         return {
           do: "transaction",
