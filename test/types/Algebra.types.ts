@@ -128,8 +128,11 @@ const outward = Decider.mapCommand(Decider.mapEvent(Decider.mapState(Payment, te
 isTrue<Equals<typeof outward, typeof nested>>()
 const chained = pipe(Payment, Decider.mapCommand(length), Decider.mapEvent(wide), Decider.mapState(text))
 isTrue<Equals<typeof chained, typeof nested>>()
-const views2 = View.mapState(View.mapEvent(Limit, wide.set), text)
-isTrue<Equals<typeof views2, View.View<string, PaymentEvent>>>()
+const nestedView = View.mapState(
+  View.mapEvent(Limit, (event: { readonly paid: PaymentEvent }) => event.paid),
+  text
+)
+isTrue<Equals<typeof nestedView, View.View<string, { readonly paid: PaymentEvent }>>>()
 
 // Views: deciders are views, views of different events do not combine.
 const lengths = View.mapEvent(
