@@ -479,11 +479,11 @@ export const mapCommand: {
  * @since 0.1.0
  */
 export const mapEvent: {
-  <Event, Wide>(prism: {
+  <Event, const Wide>(prism: {
     readonly getResult: (event: Wide) => Result.Result<Event, unknown>
     readonly set: (event: Event) => NoInfer<Wide>
   }): <Command, State, Err>(self: Decider<Command, State, Event, Err>) => Decider<Command, State, Wide, Err>
-  <Command, State, Event, Err, Wide>(
+  <Command, State, Event, Err, const Wide>(
     self: Decider<Command, State, Event, Err>,
     prism: {
       readonly getResult: (event: Wide) => Result.Result<Event, unknown>
@@ -644,14 +644,14 @@ export const mapError: {
  * @since 0.1.0
  */
 export const dimap: {
-  <Command, Event, OtherCommand, Wide>(options: {
+  <Command, Event, OtherCommand, const Wide>(options: {
     readonly command: (command: OtherCommand) => Command
     readonly event: {
       readonly getResult: (event: Wide) => Result.Result<Event, unknown>
       readonly set: (event: Event) => NoInfer<Wide>
     }
   }): <State, Err>(self: Decider<Command, State, Event, Err>) => Decider<OtherCommand, State, Wide, Err>
-  <Command, State, Event, Err, OtherCommand, Wide>(
+  <Command, State, Event, Err, OtherCommand, const Wide>(
     self: Decider<Command, State, Event, Err>,
     options: {
       readonly command: (command: OtherCommand) => Command
@@ -705,14 +705,14 @@ export const dimap: {
  * @since 0.1.0
  */
 export const adapt: {
-  <Command, Event, WideCommand, Wide>(options: {
+  <Command, Event, WideCommand, const Wide>(options: {
     readonly command: (command: WideCommand) => Result.Result<Command, unknown>
     readonly event: {
       readonly getResult: (event: Wide) => Result.Result<Event, unknown>
       readonly set: (event: Event) => NoInfer<Wide>
     }
   }): <State, Err>(self: Decider<Command, State, Event, Err>) => Decider<WideCommand, State, Wide, Err>
-  <Command, State, Event, Err, WideCommand, Wide>(
+  <Command, State, Event, Err, WideCommand, const Wide>(
     self: Decider<Command, State, Event, Err>,
     options: {
       readonly command: (command: WideCommand) => Result.Result<Command, unknown>

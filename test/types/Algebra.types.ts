@@ -134,6 +134,21 @@ const nestedView = View.mapState(
 )
 isTrue<Equals<typeof nestedView, View.View<string, { readonly paid: PaymentEvent }>>>()
 
+// What `getResult` takes says what is emitted: literals in `set` need no `as const`.
+const prismatic = Decider.mapEvent(
+  Decider.make({
+    initialState: 0,
+    decide: (by: number, _: number) => Result.succeed([by]),
+    evolve: (n, by: number) => n + by
+  }),
+  {
+    getResult: (event: PaymentEvent | { readonly _tag: "Lost" }) =>
+      event._tag === "Paid" ? Result.succeed(event.amount) : Result.fail(event),
+    set: (amount) => ({ _tag: "Paid", amount })
+  }
+)
+isTrue<Equals<Decider.Decider.Event<typeof prismatic>, PaymentEvent | { readonly _tag: "Lost" }>>()
+
 // Views: deciders are views, views of different events do not combine.
 const lengths = View.mapEvent(
   View.make({ initialState: 0, evolve: (sum: number, by: number) => sum + by }),
