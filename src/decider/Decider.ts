@@ -19,6 +19,7 @@
 import { absurd, constFalse, constTrue, dual, identity } from "effect/Function"
 import * as HashMap from "effect/HashMap"
 import * as Result from "effect/Result"
+import * as Fold from "./internal/fold.ts"
 import * as Product from "./internal/product.ts"
 import type { Keyed, KeyedEvent } from "./Keyed.ts"
 import type { LabelledCommand, LabelledEvent } from "./Labelled.ts"
@@ -272,25 +273,7 @@ export const foldFrom: {
     state: NoInfer<State>,
     events: Iterable<NoInfer<Event>>
   ): State
-} = dual(
-  3,
-  <C, State, Event, Err>(self: Decider<C, State, Event, Err>, state: State, events: Iterable<Event>): State => {
-    const evolve = self.evolve
-    if (isArray(events)) {
-      // Histories are arrays, and counting is up to twice as fast as iterating.
-      for (let i = 0; i < events.length; i++) {
-        state = evolve(state, events[i]!)
-      }
-      return state
-    }
-    for (const event of events) {
-      state = evolve(state, event)
-    }
-    return state
-  }
-)
-
-const isArray: <A>(values: Iterable<A>) => values is ReadonlyArray<A> = Array.isArray
+} = dual(3, Fold.foldFrom)
 
 /**
  * Folds a history into the state it leads to.
