@@ -22,7 +22,7 @@ describe("kill -9 under load loses, halves, doubles and skips nothing", () => {
     "on PostgreSQL: of writers, sessions, backends and the server",
     () =>
       Effect.gen(function* () {
-        const report = yield* Soak.postgres({ seed, millis: 5500, writers: 2, fibers: 6, pause: 4, interval: 1000 })
+        const report = yield* Soak.postgres({ seed, millis: 3500, writers: 2, fibers: 6, pause: 4, interval: 800 })
         isSound(report)
         assert.strictEqual(
           Object.keys(report.happened).filter((name) => name.includes("kill")).length,
@@ -37,7 +37,7 @@ describe("kill -9 under load loses, halves, doubles and skips nothing", () => {
     "on SQLite: of writers",
     () =>
       Effect.gen(function* () {
-        isSound(yield* Soak.sqlite({ seed, millis: 2500, writers: 2, fibers: 4, pause: 4, interval: 500 }))
+        isSound(yield* Soak.sqlite({ seed, millis: 1500, writers: 2, fibers: 4, pause: 4, interval: 500 }))
       }),
     120_000
   )

@@ -30,7 +30,7 @@ type Store = EventStore["Service"]
 
 /**
  * - `writers`, `fibers`: how many processes write at a time, and how many fibers in each.
- * - `interval`: after about so many milliseconds something is killed, each kind of thing in turn.
+ * - `interval`: after about so many milliseconds something is killed, each kind of thing in turn, and each once at least.
  * - `tamper`: what is done to the stored events before they are compared, to see that it is noticed.
  */
 export interface Options {
@@ -211,7 +211,8 @@ const run = Effect.fnUntraced(function* (options: Options, { place, store, victi
   }
   const end = clock.currentTimeMillisUnsafe() + millis
   let round: Array<string> = []
-  while (clock.currentTimeMillisUnsafe() < end) {
+  const isMissing = () => Object.keys(kills).length < Object.keys(everyVictim).length
+  while (clock.currentTimeMillisUnsafe() < end || isMissing()) {
     yield* Effect.sleep(interval * (0.5 + chance.next()))
     if (round.length === 0) {
       round = Object.keys(everyVictim)
