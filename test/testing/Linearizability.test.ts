@@ -269,7 +269,7 @@ describe("CommandHandler", () => {
     const overlaps = operations.filter(({ entity, started }) =>
       operations.some((other) => other.entity === entity && other.started < started && started < other.ended)
     )
-    assert.isAbove(overlaps.length, 300, "too few commands at the same time to show anything")
+    assert.isAbove(overlaps.length, 100, "too few commands at the same time to show anything")
     return { kinds }
   })
 
