@@ -3,4 +3,6 @@
  *
  * @since 0.1.0
  */
+export * as DeciderLaws from "./DeciderLaws.ts"
+export * as Scenario from "./Scenario.ts"
 export * as StoreConformance from "./StoreConformance.ts"
