@@ -38,10 +38,12 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Decider } from "../decider/Decider.ts"
 import * as EventSchema from "../decider/EventSchema.ts"
+import { walks } from "./internal/laws/generate.ts"
 import { simplify } from "./internal/laws/simplify.ts"
-import { tagOf, tagsOfSchema } from "./internal/laws/tags.ts"
+import { tagsOfSchema } from "./internal/laws/tags.ts"
+import * as Tally from "./internal/laws/tally.ts"
 import * as Walk from "./internal/laws/walk.ts"
-import { show } from "./internal/show.ts"
+import * as Words from "./internal/laws/words.ts"
 
 /**
  * What to check, and with what.
@@ -55,9 +57,10 @@ export interface Options<Command, State, Event, Refusal = never> {
   /**
    * The Schema that commands are generated from, or an `Arbitrary` of them.
    *
-   * About half the texts and numbers of a command are replaced by what earlier commands and events of the walk carried,
-   * fields of the same name first, as long as the command still fits its Schema. So "cancel the booking that was made" is
-   * tried without further ado. Commands of an `Arbitrary` are taken as they are.
+   * Many texts and numbers of a command are replaced by what earlier commands, events and states of the walk had, often in
+   * the field of the same name, sometimes by the number next to it, as long as the command still fits its Schema. So
+   * "cancel the booking that was made" and "withdraw one more than there is" are tried without further ado. Commands of an
+   * `Arbitrary` are taken as they are.
    */
   readonly command: Schema.Schema<NoInfer<Command>> | Arbitrary.Arbitrary<NoInfer<Command>>
 
@@ -134,7 +137,7 @@ export interface Options<Command, State, Event, Refusal = never> {
   /** How many walks. Default 100; up to ten times as many when something was not reached yet. */
   readonly runs?: number | undefined
 
-  /** The longest walk, in commands. Walks grow up to it. Default 40. */
+  /** The longest walk, in commands. Walks grow up to it. Default 100. */
   readonly length?: number | undefined
 
   /** What the commands depend on. By default always the same, so that a test answers the same every time. */
@@ -325,90 +328,63 @@ export class LawsFailed extends Data.TaggedError("LawsFailed")<{
 export const check = <Command, State, Event, Refusal = never>(
   options: Options<Command, State, Event, Refusal>
 ): Report<Command, Event, Refusal> => {
-  const seen = counters()
+  const { command, invariants = {}, seed = "effect-decider" } = options
   const events: EventSchema.EventSchema<any> = isEventSchema(options.event)
     ? options.event
     : EventSchema.make({ event: options.event as EventSchema.EventSchema.Union<any> })
-  const given = options.command
-  const isGenerator = Arbitrary.isArbitrary(given)
-  const schemaTags = new Set(isGenerator ? [] : tagsOfSchema(given.ast))
-  const { invariants = {}, reference, refer } = options
-
+  const tags = new Set(Arbitrary.isArbitrary(command) ? [] : tagsOfSchema(command.ast))
+  const tally = Tally.make(tags)
   const setup: Walk.Setup<Command, State, Event, Refusal> = {
     decider: options.decider,
     events,
     snapshot: options.state && codecOf(options.state),
     refusal: options.refusal && codecOf(options.refusal),
-    isCommand: isGenerator ? undefined : Schema.is(given),
-    refer,
+    isCommand: Arbitrary.isArbitrary(command) ? undefined : Schema.is(command),
+    refer: options.refer,
     older: Object.entries(options.older ?? {}),
     closed: options.terminal === "refuses",
     everywhere: options.everywhere ?? false,
     idempotent:
-      options.idempotent === true
-        ? () => true
-        : options.idempotent === false || options.idempotent === undefined
-          ? undefined
-          : options.idempotent,
-    reference,
+      options.idempotent === false ? undefined : options.idempotent === true ? () => true : options.idempotent,
+    reference: options.reference,
     invariants: {
       state: Object.entries(invariants.state ?? {}),
       event: Object.entries(invariants.event ?? {}),
       decision: Object.entries(invariants.decision ?? {})
     },
-    saw: {
-      check: (law) => add(seen.laws, law),
-      state: (state) => seen.states.add(show(state, Infinity)),
-      asked: (command, answer) => {
-        const tag = tagOf(command, schemaTags)
-        add(seen.asked, tag)
-        if (Result.isSuccess(answer)) {
-          add(seen.accepted, tag)
-        } else {
-          add(seen.refusals, tagOf(answer.failure))
-        }
-      },
-      stored: (_, stored) => add(seen.events, stored.type)
-    }
+    saw: tally.saw
   }
-
-  const steps = Arbitrary.array(
-    Arbitrary.all({
-      command: isGenerator ? given : (Arbitrary.schema(given) as Arbitrary.Arbitrary<Command>),
-      dice: Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 0x7fffffff })))
-    }),
-    { minLength: 1 }
-  )
-  const runs = options.runs ?? 100
-  const seed = options.seed ?? "effect-decider"
-  const unreached = (): Unreached | undefined => {
-    const mayMiss = new Set(options.mayMiss)
-    const missing = (wanted: Iterable<string>, found: Map<string, number>) =>
-      Array.from(wanted).filter((each) => !found.has(each) && !mayMiss.has(each))
-    const commands = missing(new Set([...schemaTags, ...seen.asked.keys()]), seen.accepted)
-    const events_ = missing(events.types, seen.events)
-    const laws = missing(wantedLaws(setup), seen.laws)
-    return commands.length + events_.length + laws.length === 0
-      ? undefined
-      : { _tag: "Unreached", commands, events: events_, laws }
-  }
+  let runs = 0
   const report = (failure: Failure<Command, Event, Refusal> | undefined): Report<Command, Event, Refusal> => ({
     seed,
-    runs: seen.runs,
-    decisions: sum(seen.asked.values()),
-    states: seen.states.size,
+    runs,
+    decisions: sum(tally.asked.values()),
+    states: tally.states.size,
     commands: Object.fromEntries(
-      Array.from(new Set([...schemaTags, ...seen.asked.keys()]), (tag) => [
+      Array.from(new Set([...tags, ...tally.asked.keys()]), (tag) => [
         tag,
-        { asked: seen.asked.get(tag) ?? 0, accepted: seen.accepted.get(tag) ?? 0 }
+        { asked: tally.asked.get(tag) ?? 0, accepted: tally.accepted.get(tag) ?? 0 }
       ])
     ),
-    events: Object.fromEntries(events.types.map((type) => [type, seen.events.get(type) ?? 0])),
-    refusals: Object.fromEntries(seen.refusals),
-    laws: Object.fromEntries(seen.laws),
+    events: Object.fromEntries(events.types.map((type) => [type, tally.events.get(type) ?? 0])),
+    refusals: Object.fromEntries(tally.refusals),
+    laws: Object.fromEntries(tally.laws),
     failure
   })
+  const unreached = (): Unreached | undefined => {
+    const missing = (wanted: Iterable<string>, found: ReadonlyMap<string, number>) =>
+      Array.from(wanted).filter((each) => !found.has(each) && options.mayMiss?.includes(each) !== true)
+    const missed: Unreached = {
+      _tag: "Unreached",
+      commands: missing(new Set([...tags, ...tally.asked.keys()]), tally.accepted),
+      events: missing(events.types, tally.events),
+      laws: missing(wantedLaws(setup), tally.laws)
+    }
+    return missed.commands.length + missed.events.length + missed.laws.length === 0 ? undefined : missed
+  }
 
+  const wanted = options.runs ?? 100
+  const { size, steps } = walks<Command>(command, options.length ?? 100)
   let failure: Failure<Command, Event, Refusal> | undefined
   for (let round = 0; round < 10; round++) {
     // A shorter list counts only when it breaks the same law: else shrinking would wander off to another one.
@@ -418,7 +394,7 @@ export const check = <Command, State, Event, Refusal = never>(
       Arbitrary.checkEffect(
         steps,
         (each) => {
-          seen.runs++
+          runs++
           const walk = Walk.walk(setup, each)
           if (walk.broken === undefined) {
             return true
@@ -432,11 +408,11 @@ export const check = <Command, State, Event, Refusal = never>(
           return false
         },
         {
-          runs,
+          runs: wanted,
           seed: round === 0 ? seed : `${seed}, round ${round + 1}`,
-          size: options.length ?? 40,
+          size,
           maxShrinks: 2000,
-          maxDiscards: Math.max(100, runs * 10),
+          maxDiscards: Math.max(100, wanted * 10),
           concurrency: 1,
           replay: options.replay
         }
@@ -556,86 +532,7 @@ export const assert = <Command, State, Event, Refusal = never>(
  * @category formatting
  * @since 0.1.0
  */
-export const format = <Command, Event, Refusal>(report: Report<Command, Event, Refusal>): string => {
-  const { failure } = report
-  if (failure === undefined) {
-    return `All laws hold. ${reached(report)}`
-  }
-  switch (failure._tag) {
-    case "Violated":
-      return violated(failure)
-    case "Unreached":
-      return [
-        "What was never seen was not checked.",
-        "",
-        ...line("never accepted", failure.commands),
-        ...line("never emitted", failure.events),
-        ...line("never came up", failure.laws),
-        "",
-        "Help the commands to get there: `refer` makes them speak of what happened before, an Arbitrary generates them",
-        "otherwise, a narrower Schema makes values meet. What is out of reach on purpose goes into `mayMiss`.",
-        "",
-        reached(report)
-      ].join("\n")
-    case "NotReproduced":
-      return (
-        `Nothing was found with the replay token ${failure.replay}. ` +
-        "Either it is mended, or the decider, its schemas, the options or the version of effect are not what they were."
-      )
-    case "NotGenerated":
-      return (
-        `No commands could be generated: ${failure.discards} of them did not fit their own schema or filter. ` +
-        "Describe them by checks that generate, such as isBetween, or pass an Arbitrary."
-      )
-  }
-}
-
-const violated = (failure: Violated<unknown, unknown, unknown>): string => {
-  const { decided, issue, law, name, statement, values, where } = failure
-  return [
-    name === undefined ? `A law is broken: ${statement}.` : `${brokenByName(law)}: ${name}.`,
-    "",
-    decided.length === 0 ? "without any command" : "with these commands:",
-    ...decided.flatMap(({ answer, command }, i) => [
-      `  ${i + 1}. ${show(command)}`,
-      ...(answer === undefined
-        ? []
-        : Result.isFailure(answer)
-          ? [`       refused: ${show(answer.failure)}`]
-          : answer.success.length === 0
-            ? ["       nothing to do"]
-            : answer.success.map((event) => `       → ${show(event)}`))
-    ]),
-    "",
-    `${where}:`,
-    `  ${issue}`,
-    ...(values === undefined
-      ? []
-      : ["", `expected  ${show(values.expected, 2000)}`, `saw       ${show(values.actual, 2000)}`]),
-    "",
-    `To see it again: replay: ${quoted(failure.replay)}`
-  ].join("\n")
-}
-
-const brokenByName = (law: string): string =>
-  law === "older" ? "Events as an older program stored them do not fold to the same state" : "An invariant is broken"
-
-/** A token has double quotes inside. */
-const quoted = (replay: string): string => (replay.includes("'") ? JSON.stringify(replay) : `'${replay}'`)
-
-const line = (what: string, tags: ReadonlyArray<string>): ReadonlyArray<string> =>
-  tags.length === 0 ? [] : [`  ${what}: ${tags.join(", ")}`]
-
-const reached = (report: Report<unknown, unknown, unknown>): string =>
-  [
-    `Seen: ${report.states} states on ${report.runs} walks with ${report.decisions} commands (seed ${show(report.seed)}).`,
-    `  commands accepted: ${Object.entries(report.commands)
-      .map(([tag, { accepted, asked }]) => `${tag} ${accepted} of ${asked}`)
-      .join(", ")}`,
-    `  events emitted: ${Object.entries(report.events)
-      .map(([type, count]) => `${type} ${count}`)
-      .join(", ")}`
-  ].join("\n")
+export const format: <Command, Event, Refusal>(report: Report<Command, Event, Refusal>) => string = Words.format
 
 const isEventSchema = (event: object): event is EventSchema.EventSchema<any> => "types" in event && "encode" in event
 
@@ -666,19 +563,5 @@ const wantedLaws = (setup: Walk.Setup<any, any, any, any>): ReadonlyArray<string
     setup.invariants[kind].map(([name]) => Walk.lawKey(kind, name))
   )
 ]
-
-const counters = () => ({
-  runs: 0,
-  states: new Set<string>(),
-  asked: new Map<string, number>(),
-  accepted: new Map<string, number>(),
-  events: new Map<string, number>(),
-  refusals: new Map<string, number>(),
-  laws: new Map<string, number>()
-})
-
-const add = (counts: Map<string, number>, key: string): void => {
-  counts.set(key, (counts.get(key) ?? 0) + 1)
-}
 
 const sum = (values: Iterable<number>): number => Array.from(values).reduce((total, value) => total + value, 0)

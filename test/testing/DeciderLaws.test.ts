@@ -436,10 +436,10 @@ describe("what was never seen", () => {
   })
 
   it("is looked for on more walks", () => {
-    const rare = { ...cart, runs: 4, length: 8 }
+    const rare = { ...cart, runs: 1, length: 10 }
     const report = DeciderLaws.check(rare)
     assert.isUndefined(report.failure)
-    assert.isAbove(report.runs, 4)
+    assert.isAbove(report.runs, 1)
   })
 
   it("is a law too: one that was asked for and never came up", () => {
@@ -449,20 +449,23 @@ describe("what was never seen", () => {
 
   it("is reached when commands refer to what happened before", () => {
     const Ticket = Schema.TaggedUnion({ Issue: { seed: Schema.Int }, Redeem: { code: Schema.String } })
-    const TicketEvent = Schema.TaggedUnion({ Issued: { seed: Schema.Int }, Redeemed: { code: Schema.String } })
+    const TicketEvent = Schema.TaggedUnion({ Issued: { seed: Schema.Int }, Redeemed: { seed: Schema.Int } })
+    // Nothing that was said before is the code: it has to be computed.
     const code = (seed: number) => `T${Math.abs(seed * 7919)}`
-    const decider = Decider.tagged<typeof Ticket.Type, ReadonlyArray<string>, typeof TicketEvent.Type>()({
+    const decider = Decider.tagged<typeof Ticket.Type, ReadonlyArray<number>, typeof TicketEvent.Type>()({
       initialState: [],
       decide: {
         Issue: ({ seed }) => Result.succeed([TicketEvent.cases.Issued.make({ seed })]),
-        Redeem: ({ code }, open) =>
-          open.includes(code)
-            ? Result.succeed([TicketEvent.cases.Redeemed.make({ code })])
-            : Result.fail("unknown" as const)
+        Redeem: (redeem, open) => {
+          const seed = open.find((seed) => code(seed) === redeem.code)
+          return seed === undefined
+            ? Result.fail("unknown" as const)
+            : Result.succeed([TicketEvent.cases.Redeemed.make({ seed })])
+        }
       },
       evolve: {
-        Issued: (open, { seed }) => [...open, code(seed)],
-        Redeemed: (open, redeemed) => open.filter((each) => each !== redeemed.code)
+        Issued: (open, { seed }) => [...open, seed],
+        Redeemed: (open, redeemed) => open.filter((seed) => seed !== redeemed.seed)
       }
     })
     const options = { decider, command: Ticket, event: TicketEvent }
@@ -470,10 +473,10 @@ describe("what was never seen", () => {
     const report = DeciderLaws.check({
       ...options,
       refer: (command, { pick, state }) =>
-        command._tag === "Redeem" ? { ...command, code: pick(state) ?? command.code } : command
+        command._tag === "Redeem" ? { ...command, code: code(pick(state) ?? 0) } : command
     })
     assert.isUndefined(report.failure)
-    assert.isAbove(report.refusals["unknown"] ?? report.refusals["string"] ?? 0, 0)
+    assert.isAbove(report.refusals["unknown"] ?? 0, 0)
     assert.isAbove(report.events["Redeemed"]!, 10)
   })
 
@@ -511,14 +514,10 @@ describe("a failure", () => {
   }
 
   it("has a short list of plain commands", () => {
-    const { decided } = violation(broken)
-    assert.deepStrictEqual(
-      decided.map(({ command }) => command),
-      [
-        { _tag: "AddItem", sku: "", quantity: 1, price: 1 },
-        { _tag: "ChangeQuantity", sku: "", quantity: 2 }
-      ]
-    )
+    const [add, change, ...others] = violation(broken).decided.map(({ command }) => command)
+    assert.deepInclude(add, { _tag: "AddItem", sku: "", price: 1 })
+    assert.deepInclude(change, { _tag: "ChangeQuantity", sku: "" })
+    assert.isEmpty(others)
   })
 
   it("is found again by its token, and by nothing else once it is mended", () => {

@@ -5,7 +5,7 @@
  * made. So some of a command's values are replaced by values that earlier commands and events of the same run carried.
  */
 
-/** What a run said so far: its texts and numbers, by the name of their field. */
+/** What was said on a walk so far: its texts and numbers, by the name of their field and by their type. */
 export interface Heard {
   readonly byName: Map<string, Array<Leaf>>
   readonly byType: Map<string, Array<Leaf>>
@@ -15,30 +15,44 @@ type Leaf = string | number | bigint
 
 export const nothingHeard = (): Heard => ({ byName: new Map(), byType: new Map() })
 
-/** Remembers the texts and numbers of a value. Of each name the last ones are kept. */
-export const hear = (heard: Heard, value: unknown, name = ""): void => {
-  if (isLeaf(value)) {
-    keep(heard.byName, name, value)
-    keep(heard.byType, typeof value, value)
-  } else if (Array.isArray(value)) {
-    value.forEach((each) => hear(heard, each, name))
-  } else if (typeof value === "object" && value !== null) {
-    for (const [key, each] of Object.entries(value)) {
-      if (key !== "_tag") {
-        hear(heard, each, key)
+/** Remembers the texts and numbers of a value, keys of maps too. Of each name and type the last ones are kept. */
+export const hear = (heard: Heard, value: unknown): void => {
+  let left = 50
+  const go = (value: unknown, name: string): void => {
+    if (left <= 0) {
+      return
+    }
+    if (isLeaf(value)) {
+      left--
+      keep(heard.byName, name, value)
+      keep(heard.byType, typeof value, value)
+    } else if (typeof value === "object" && value !== null) {
+      if (value instanceof Map) {
+        value.forEach((each, key) => [key, each].forEach((part) => go(part, name)))
+      } else if (Array.isArray(value) || value instanceof Set) {
+        value.forEach((each) => go(each, name))
+      } else {
+        for (const [key, each] of Object.entries(value)) {
+          if (key !== "_tag") {
+            go(each, key)
+          }
+        }
       }
     }
   }
+  go(value, "")
 }
 
 const keep = (kept: Map<string, Array<Leaf>>, key: string, value: Leaf): void => {
   const values = kept.get(key) ?? []
   kept.set(key, values)
-  if (!values.includes(value)) {
-    values.push(value)
-    if (values.length > 8) {
-      values.shift()
-    }
+  const at = values.indexOf(value)
+  if (at !== -1) {
+    values.splice(at, 1)
+  }
+  values.push(value)
+  if (values.length > 8) {
+    values.shift()
   }
 }
 
@@ -46,12 +60,10 @@ const keep = (kept: Map<string, Array<Leaf>>, key: string, value: Leaf): void =>
 export const echo = <A>(value: A, heard: Heard, random: () => number): A => {
   const go = (value: unknown, name: string): unknown => {
     if (isLeaf(value)) {
-      const named = heard.byName.get(name)
-      if (named !== undefined && random() < 0.5) {
-        return pick(named, random)
-      }
-      const alike = heard.byType.get(typeof value)
-      return alike !== undefined && random() < 0.2 ? pick(alike, random) : value
+      const chance = random()
+      const known = chance < 0.4 ? heard.byName.get(name) : chance < 0.7 ? heard.byType.get(typeof value) : undefined
+      const said = known?.filter((each) => typeof each === typeof value)
+      return said === undefined || said.length === 0 ? value : near(pick(said, random)!, random)
     }
     if (Array.isArray(value)) {
       return value.map((each) => go(each, name))
@@ -64,6 +76,16 @@ export const echo = <A>(value: A, heard: Heard, random: () => number): A => {
     return value
   }
   return go(value, "") as A
+}
+
+/** A value itself, or one next to it: rules change their mind at the edge. */
+const near = (value: Leaf, random: () => number): Leaf => {
+  if (typeof value === "string") {
+    return value
+  }
+  const chance = random()
+  const step = chance < 0.15 ? 1 : chance < 0.3 ? -1 : 0
+  return typeof value === "bigint" ? value + BigInt(step) : value + step
 }
 
 /** One of the values, `undefined` when there are none. */

@@ -10,20 +10,13 @@ import { difference } from "../difference.ts"
  * Freezes a value in depth and answers a check that says whether it was changed since, and where.
  *
  * Plain objects and arrays are frozen, so that a write to them throws on the spot. What freezing does not protect (maps, sets,
- * dates, buffers) or might break (instances of classes) is copied and compared.
+ * dates, buffers) or might break (instances of classes) is copied, compared, and put back, so that the next walk begins with
+ * what this one began with.
  */
 export const guard = (value: unknown, frozen: WeakSet<object>): (() => string | undefined) => {
   const checks: Array<() => string | undefined> = []
   protect(value, frozen, checks, new Set())
-  return () => {
-    for (const check of checks) {
-      const found = check()
-      if (found !== undefined) {
-        return found
-      }
-    }
-    return undefined
-  }
+  return () => checks.map((check) => check()).find((found) => found !== undefined)
 }
 
 /** Answers whether all of it is frozen. Then it need not be looked at again. */
@@ -58,23 +51,55 @@ const protect = (
     return all
   }
   const copy = copyOf(value)
-  checks.push(() => difference(copyOf(value), copy))
+  checks.push(() => {
+    const found = difference(copyOf(value), copy)
+    if (found !== undefined) {
+      putBack(value, copy)
+    }
+    return found
+  })
   within(
     value instanceof Map ? [...value.keys(), ...value.values()] : value instanceof Set ? value : Object.values(value)
   )
   return false
 }
 
+type Copy =
+  | ReadonlyArray<readonly [unknown, unknown]>
+  | ReadonlyArray<unknown>
+  | number
+  | Uint8Array
+  | { readonly [field: string]: unknown }
+
 /** One level of it: what is within is looked at by itself. */
-const copyOf = (value: object): unknown => {
+const copyOf = (value: object): Copy => {
   if (value instanceof Map || value instanceof Set) {
     return Array.from<unknown>(value)
   }
   if (value instanceof Date) {
     return value.getTime()
   }
-  if (ArrayBuffer.isView(value)) {
-    return Array.from(new Uint8Array(value.buffer, value.byteOffset, value.byteLength))
-  }
-  return { ...value }
+  return ArrayBuffer.isView(value) ? bytesOf(value).slice() : { ...value }
 }
+
+const putBack = (value: object, copy: Copy): void => {
+  if (value instanceof Map) {
+    value.clear()
+    for (const [key, each] of copy as ReadonlyArray<readonly [unknown, unknown]>) {
+      value.set(key, each)
+    }
+  } else if (value instanceof Set) {
+    value.clear()
+    for (const each of copy as ReadonlyArray<unknown>) {
+      value.add(each)
+    }
+  } else if (value instanceof Date) {
+    value.setTime(copy as number)
+  } else if (ArrayBuffer.isView(value)) {
+    bytesOf(value).set(copy as Uint8Array)
+  } else {
+    Object.assign(value, copy)
+  }
+}
+
+const bytesOf = (view: ArrayBufferView): Uint8Array => new Uint8Array(view.buffer, view.byteOffset, view.byteLength)

@@ -305,6 +305,7 @@ const go = <Command, State, Event, Refusal>(
       places.push(at[i]!)
       referenceState = setup.reference?.evolve(referenceState, event)
     }
+    hear(heard, next)
     if (setup.reference !== undefined) {
       same("reference", `${where}, whether it is over`, hasEnded, setup.reference.isTerminal(referenceState))
     }
