@@ -12,6 +12,9 @@
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import type * as Decider from "../decider/Decider.ts"
+import type { Keyed } from "../decider/Keyed.ts"
+import type { Process } from "../decider/Process.ts"
+import type { View } from "../decider/View.ts"
 import * as Story from "./internal/story.ts"
 
 /**
@@ -75,7 +78,43 @@ export interface ViewScenario<State, Event> {
 }
 
 /**
- * Begins a scenario: a decider or a view, and what has happened.
+ * A process with what it has seen.
+ *
+ * - `when` brings events, one after another.
+ * - `thenState` compares the state; `thenPending` the commands that would be sent again after a crash; `thenTerminal` asks
+ *   that it is over.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ProcessScenario<Event, State, Command> {
+  readonly when: (...events: readonly [Event, ...Array<Event>]) => ProcessAnswer<Event, State, Command>
+  readonly thenState: (state: State) => ProcessScenario<Event, State, Command>
+  readonly thenPending: (commands: ReadonlyArray<Keyed<Command>>) => ProcessScenario<Event, State, Command>
+  readonly thenTerminal: () => ProcessScenario<Event, State, Command>
+}
+
+/**
+ * How a process reacted to the events since the last `then…`.
+ *
+ * - `then`: with exactly these commands, to all of them.
+ * - `thenNothing`: with no commands.
+ * - The others as in {@link ProcessScenario}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ProcessAnswer<Event, State, Command> {
+  readonly when: (...events: readonly [Event, ...Array<Event>]) => ProcessAnswer<Event, State, Command>
+  readonly then: (commands: ReadonlyArray<Keyed<Command>>) => ProcessScenario<Event, State, Command>
+  readonly thenNothing: () => ProcessScenario<Event, State, Command>
+  readonly thenState: (state: State) => ProcessScenario<Event, State, Command>
+  readonly thenPending: (commands: ReadonlyArray<Keyed<Command>>) => ProcessScenario<Event, State, Command>
+  readonly thenTerminal: () => ProcessScenario<Event, State, Command>
+}
+
+/**
+ * Begins a scenario: a decider, a view or a process, and what has happened.
  *
  * **Details**
  *
@@ -132,6 +171,32 @@ export interface ViewScenario<State, Event> {
  * Scenario.given(Total, [{ amount: 1 }, { amount: 2 }]).thenState(3).when({ amount: 4 }).thenState(7)
  * ```
  *
+ * **Example** (A process)
+ *
+ * ```ts
+ * import { Scenario } from "effect-decider/testing"
+ *
+ * type Event = { readonly _tag: "OrderPlaced" | "Paid"; readonly order: string }
+ *
+ * // Asks for the money of an order until it is there.
+ * const Billing = {
+ *   initialState: [] as ReadonlyArray<string>,
+ *   evolve: (unpaid: ReadonlyArray<string>, { _tag, order }: Event) =>
+ *     _tag === "OrderPlaced" ? [...unpaid, order] : unpaid.filter((each) => each !== order),
+ *   react: (_: ReadonlyArray<string>, { _tag, order }: Event) =>
+ *     _tag === "OrderPlaced" ? [{ key: order, command: `charge for ${order}` }] : [],
+ *   resume: (unpaid: ReadonlyArray<string>) => unpaid.map((order) => ({ key: order, command: `charge for ${order}` })),
+ *   isTerminal: () => false
+ * }
+ *
+ * Scenario.given(Billing, [{ _tag: "OrderPlaced", order: "o1" }])
+ *   .when({ _tag: "OrderPlaced", order: "o2" })
+ *   .then([{ key: "o2", command: "charge for o2" }])
+ *   .when({ _tag: "Paid", order: "o1" })
+ *   .thenNothing()
+ *   .thenPending([{ key: "o2", command: "charge for o2" }])
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -140,25 +205,27 @@ export const given: {
     decider: Decider.Decider<Command, State, Event, Refusal>,
     events: ReadonlyArray<NoInfer<Event>>
   ): DeciderScenario<Command, State, Event, Refusal>
-  <State, Event>(
-    view: { readonly initialState: State; readonly evolve: (state: State, event: Event) => State },
+  <Event, State, Command>(
+    process: Process<Event, State, Command>,
     events: ReadonlyArray<NoInfer<Event>>
-  ): ViewScenario<State, Event>
-} = (subject: Foldable | Decider.Decider<any, any, any, any>, events: ReadonlyArray<unknown>): any => {
+  ): ProcessScenario<Event, State, Command>
+  <State, Event>(view: View<State, Event>, events: ReadonlyArray<NoInfer<Event>>): ViewScenario<State, Event>
+} = (subject: AnyDecider | AnyProcess | AnyView, events: ReadonlyArray<unknown>): any => {
   const state = fold(subject, subject.initialState, events)
   const story = Story.tell([], "given", values(events))
-  return "decide" in subject ? deciderScenario(subject, state, story) : viewScenario(subject, state, story)
+  return "decide" in subject
+    ? deciderScenario(subject, state, story)
+    : "react" in subject
+      ? processScenario(subject, state, story)
+      : viewScenario(subject, state, story)
 }
-
-interface Foldable {
-  readonly initialState: any
-  readonly evolve: (state: any, event: any) => any
-}
-
-const fold = (subject: Foldable, state: unknown, events: ReadonlyArray<unknown>): unknown =>
-  events.reduce((state, event) => subject.evolve(state, event), state)
 
 type AnyDecider = Decider.Decider<any, any, any, any>
+type AnyProcess = Process<any, any, any>
+type AnyView = View<any, any>
+
+const fold = (subject: AnyView, state: unknown, events: ReadonlyArray<unknown>): unknown =>
+  events.reduce((state, event) => subject.evolve(state, event), state)
 
 const deciderScenario = (decider: AnyDecider, state: any, story: Story.Story): DeciderScenario<any, any, any, any> => ({
   when: (...commands) => ask(decider, { state, earlier: [], last: [], outcome: undefined, story }, commands),
@@ -211,18 +278,7 @@ const ask = (
   return {
     when: (...more) => ask(decider, { state, earlier, last, outcome, story }, more),
     // oxlint-disable-next-line unicorn/no-thenable -- given, when, then; one that is awaited says so
-    then: (expected) => {
-      if (!Array.isArray(expected)) {
-        throw new ScenarioFailed({
-          message:
-            "This scenario ends with a `when` and compares nothing. Say what comes of it: " +
-            "then(events), thenNothing(), thenRefused(refusal) or thenState(state).",
-          expected: "a then…",
-          actual: "none"
-        })
-      }
-      return accepted(expected)
-    },
+    then: (expected) => accepted(notAwaited(expected)),
     thenNothing: () => accepted([]),
     thenRefused: (refusal) => failed({ label: "refused", value: refusal }),
     thenState: (expected) => {
@@ -236,7 +292,57 @@ const ask = (
 const anAcceptance: Story.Line = { label: "accepted" }
 const terminated: Story.Line = { label: "not asked: the state is terminal" }
 
-const viewScenario = (view: Foldable, state: any, story: Story.Story): ViewScenario<any, any> => ({
+/** What awaits a scenario calls its `then`, with functions: that would compare nothing and never say so. */
+const notAwaited = <A>(expected: ReadonlyArray<A>): ReadonlyArray<A> => {
+  if (!Array.isArray(expected)) {
+    throw new ScenarioFailed({
+      message:
+        "This scenario ends with a `when` and compares nothing. Say what comes of it, for example with " +
+        "then([…]), thenNothing() or thenState(state).",
+      expected: "a then…",
+      actual: "none"
+    })
+  }
+  return expected
+}
+
+const processScenario = (process: AnyProcess, state: any, story: Story.Story): ProcessScenario<any, any, any> => ({
+  when: (...events) => bring(process, state, [], story, events),
+  thenState: (expected) => processScenario(process, state, compareState(story, state, expected)),
+  thenPending: (expected) => processScenario(process, state, comparePending(process, state, story, expected)),
+  thenTerminal: () => processScenario(process, state, compareTerminal(process, state, story))
+})
+
+const bring = (
+  process: AnyProcess,
+  state: any,
+  commands: ReadonlyArray<Keyed<unknown>>,
+  story: Story.Story,
+  events: ReadonlyArray<unknown>
+): ProcessAnswer<any, any, any> => {
+  for (const event of events) {
+    story = Story.tell(story, "when", values([event]))
+    state = process.evolve(state, event)
+    commands = commands.concat(process.react(state, event))
+  }
+  const goOn = (story: Story.Story) => processScenario(process, state, story)
+  const reacted = (expected: ReadonlyArray<Keyed<unknown>>) =>
+    goOn(compare(story, "then", commands.map(keyed), expected.map(keyed)))
+  const told = () => Story.tell(story, "then", commands.map(keyed))
+  return {
+    when: (...more) => bring(process, state, commands, story, more),
+    // oxlint-disable-next-line unicorn/no-thenable -- as above
+    then: (expected) => reacted(notAwaited(expected)),
+    thenNothing: () => reacted([]),
+    thenState: (expected) => goOn(compareState(told(), state, expected)),
+    thenPending: (expected) => goOn(comparePending(process, state, told(), expected)),
+    thenTerminal: () => goOn(compareTerminal(process, state, told()))
+  }
+}
+
+const keyed = ({ command, key }: Keyed<unknown>): Story.Line => ({ label: key, value: command })
+
+const viewScenario = (view: AnyView, state: any, story: Story.Story): ViewScenario<any, any> => ({
   when: (...events) => viewScenario(view, fold(view, state, events), Story.tell(story, "when", values(events))),
   thenState: (expected) => viewScenario(view, state, compareState(story, state, expected))
 })
@@ -245,7 +351,7 @@ const values = (values: ReadonlyArray<unknown>): ReadonlyArray<Story.Line> => va
 
 const compare = (
   story: Story.Story,
-  name: "then" | "state",
+  name: "then" | "state" | "pending",
   actual: ReadonlyArray<Story.Line>,
   expected: ReadonlyArray<Story.Line>
 ): Story.Story => {
@@ -261,7 +367,14 @@ const plain = (line: Story.Line): unknown => (line.label === undefined ? line.va
 const compareState = (story: Story.Story, actual: unknown, expected: unknown): Story.Story =>
   compare(story, "state", [{ value: actual }], [{ value: expected }])
 
-const compareTerminal = (decider: AnyDecider, state: unknown, story: Story.Story): Story.Story =>
+const comparePending = (
+  process: AnyProcess,
+  state: unknown,
+  story: Story.Story,
+  expected: ReadonlyArray<Keyed<unknown>>
+): Story.Story => compare(story, "pending", process.resume(state).map(keyed), expected.map(keyed))
+
+const compareTerminal = (decider: AnyDecider | AnyProcess, state: unknown, story: Story.Story): Story.Story =>
   compare(
     story,
     "state",

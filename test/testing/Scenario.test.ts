@@ -123,10 +123,70 @@ describe("a scenario of a view", () => {
       message(() => Scenario.given(Total, []).when(ItemAdded.make(cup)).thenState(2)),
       `The scenario went otherwise (- expected, + seen).
 
-given  nothing
-when   ItemAdded { sku: "cup", quantity: 1, price: 900 }
-state  - 2
-       + 1`
+given   nothing
+when    ItemAdded { sku: "cup", quantity: 1, price: 900 }
+state   - 2
+        + 1`
+    )
+  })
+})
+
+describe("a scenario of a process", () => {
+  // Asks for every item that was added to be packed, until it is removed.
+  const Packing = {
+    initialState: new Map() as ReadonlyMap<string, number>,
+    evolve: (open: ReadonlyMap<string, number>, event: CartEvent): ReadonlyMap<string, number> =>
+      event._tag === "ItemAdded"
+        ? new Map([...open, [event.sku, event.quantity]])
+        : event._tag === "ItemRemoved"
+          ? new Map([...open].filter(([sku]) => sku !== event.sku))
+          : event._tag === "CheckedOut"
+            ? new Map([["", 0]])
+            : open,
+    react: (open: ReadonlyMap<string, number>, event: CartEvent) =>
+      // The state is the one after the event.
+      event._tag === "ItemAdded" ? [{ key: event.sku, command: `pack ${open.get(event.sku)} ${event.sku}` }] : [],
+    resume: (open: ReadonlyMap<string, number>) =>
+      Array.from(open, ([sku, quantity]) => ({ key: sku, command: `pack ${quantity} ${sku}` })),
+    isTerminal: (open: ReadonlyMap<string, number>) => open.has("")
+  }
+
+  it("reacts, and knows what is pending", () => {
+    Scenario.given(Packing, [ItemAdded.make(tea)])
+      .thenPending([{ key: "tea", command: "pack 2 tea" }])
+      .when(ItemAdded.make(cup), ItemRemoved.make({ sku: "tea" }))
+      .then([{ key: "cup", command: "pack 1 cup" }])
+      .thenPending([{ key: "cup", command: "pack 1 cup" }])
+      .when(ItemRemoved.make({ sku: "cup" }))
+      .thenNothing()
+      .thenState(new Map())
+      .when(CheckedOut.make({ total: 0 }))
+      .thenTerminal()
+  })
+
+  it("fails for other commands, keys, pending work, states and ends", () => {
+    const added = Scenario.given(Packing, []).when(ItemAdded.make(tea))
+    for (const run of [
+      () => added.thenNothing(),
+      () => added.then([{ key: "tea", command: "pack 1 tea" }]),
+      () => added.then([{ key: "cup", command: "pack 2 tea" }]),
+      () => added.then([]),
+      () => added.thenPending([]),
+      () => added.thenState(new Map()),
+      () => added.thenTerminal(),
+      () => added.then((() => {}) as never)
+    ]) {
+      failure(run)
+    }
+    assert.strictEqual(
+      message(() => added.thenPending([{ key: "cup", command: "pack 1 cup" }])),
+      `The scenario went otherwise (- expected, + seen).
+
+given   nothing
+when    ItemAdded { sku: "tea", quantity: 2, price: 450 }
+then    tea: "pack 2 tea"
+pending - cup: "pack 1 cup"
+        + tea: "pack 2 tea"`
     )
   })
 })
@@ -144,15 +204,15 @@ describe("the message of a scenario that goes otherwise", () => {
       ),
       `The scenario went otherwise (- expected, + seen).
 
-given  ItemAdded { sku: "tea", quantity: 2, price: 450 }
-       ItemAdded { sku: "cup", quantity: 1, price: 900 }
-when   ChangeQuantity { sku: "tea", quantity: 1 }
-then   QuantityChanged { sku: "tea", quantity: 1 }
-when   RemoveItem { sku: "cup" }
-       Checkout
-then     ItemRemoved { sku: "cup" }
-       - CheckedOut { total: 900 }
-       + CheckedOut { total: 450 }
+given   ItemAdded { sku: "tea", quantity: 2, price: 450 }
+        ItemAdded { sku: "cup", quantity: 1, price: 900 }
+when    ChangeQuantity { sku: "tea", quantity: 1 }
+then    QuantityChanged { sku: "tea", quantity: 1 }
+when    RemoveItem { sku: "cup" }
+        Checkout
+then      ItemRemoved { sku: "cup" }
+        - CheckedOut { total: 900 }
+        + CheckedOut { total: 450 }
 
 at ["total"] expected 900, saw 450`
     )
@@ -167,12 +227,12 @@ at ["total"] expected 900, saw 450`
       ),
       `The scenario went otherwise (- expected, + seen).
 
-given  nothing
-when   AddItem { sku: "tea", quantity: 2, price: 450 }
-       AddItem { sku: "cup", quantity: 1, price: 900 }
-then   + ItemAdded { sku: "tea", quantity: 2, price: 450 }
-         ItemAdded { sku: "cup", quantity: 1, price: 900 }
-       - CheckedOut { total: 900 }`
+given   nothing
+when    AddItem { sku: "tea", quantity: 2, price: 450 }
+        AddItem { sku: "cup", quantity: 1, price: 900 }
+then    + ItemAdded { sku: "tea", quantity: 2, price: 450 }
+          ItemAdded { sku: "cup", quantity: 1, price: 900 }
+        - CheckedOut { total: 900 }`
     )
   })
 
@@ -185,10 +245,10 @@ then   + ItemAdded { sku: "tea", quantity: 2, price: 450 }
       ),
       `The scenario went otherwise (- expected, + seen).
 
-given  nothing
-when   AddItem { sku: "cup", quantity: 1, price: 900 }
-then   - refused: NoSuchItem { sku: "cup" }
-       + ItemAdded { sku: "cup", quantity: 1, price: 900 }`
+given   nothing
+when    AddItem { sku: "cup", quantity: 1, price: 900 }
+then    - refused: NoSuchItem { sku: "cup" }
+        + ItemAdded { sku: "cup", quantity: 1, price: 900 }`
     )
   })
 
@@ -203,9 +263,9 @@ then   - refused: NoSuchItem { sku: "cup" }
       message,
       `The scenario went otherwise (- expected, + seen).
 
-given  ItemAdded { sku: "tea", quantity: 2, price: 450 }
-state  - { items: Map { "tea" => { quantity: 3, price: 450 } }, isClosed: false }
-       + { items: Map { "tea" => { price: 450, quantity: 2 } }, isClosed: false }
+given   ItemAdded { sku: "tea", quantity: 2, price: 450 }
+state   - { items: Map { "tea" => { quantity: 3, price: 450 } }, isClosed: false }
+        + { items: Map { "tea" => { price: 450, quantity: 2 } }, isClosed: false }
 
 at ["items"]["tea"]["quantity"] expected 3, saw 2`
     )

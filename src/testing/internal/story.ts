@@ -7,7 +7,7 @@ import { show } from "./show.ts"
 
 /** A paragraph of a story: what was given, asked or answered. Paragraphs of one name are printed as one. */
 export interface Paragraph {
-  readonly name: "given" | "when" | "then" | "state"
+  readonly name: "given" | "when" | "then" | "state" | "pending"
   readonly lines: ReadonlyArray<string>
 }
 
@@ -27,7 +27,7 @@ export const tell = (story: Story, name: Paragraph["name"], values: ReadonlyArra
 /** What failed, told from the beginning; `undefined` when the answer is as expected. */
 export const mismatch = (
   story: Story,
-  name: "then" | "state",
+  name: "then" | "state" | "pending",
   actual: ReadonlyArray<Line>,
   expected: ReadonlyArray<Line>
 ): string | undefined => {
@@ -64,6 +64,6 @@ const inWords = ({ label, ...rest }: Line): string =>
 const print = (story: Story): ReadonlyArray<string> =>
   story.flatMap(({ lines, name }, i) =>
     (lines.length === 0 ? ["nothing"] : lines).map(
-      (line, j) => (j === 0 && story[i - 1]?.name !== name ? name : "").padEnd(7) + line
+      (line, j) => (j === 0 && story[i - 1]?.name !== name ? name : "").padEnd(8) + line
     )
   )
