@@ -39,6 +39,8 @@ import * as Schema from "effect/Schema"
 import type { Decider } from "../decider/Decider.ts"
 import * as EventSchema from "../decider/EventSchema.ts"
 import { walks } from "./internal/laws/generate.ts"
+import { lawKey, statements } from "./internal/laws/law.ts"
+import type { Codec, Setup } from "./internal/laws/setup.ts"
 import { simplify } from "./internal/laws/simplify.ts"
 import { tagsOfSchema } from "./internal/laws/tags.ts"
 import * as Tally from "./internal/laws/tally.ts"
@@ -60,7 +62,7 @@ export interface Options<Command, State, Event, Refusal = never> {
    * Many texts and numbers of a command are replaced by what earlier commands, events and states of the walk had, often in
    * the field of the same name, sometimes by the number next to it, as long as the command still fits its Schema. So
    * "cancel the booking that was made" and "withdraw one more than there is" are tried without further ado. Commands of an
-   * `Arbitrary` are taken as they are.
+   * `Arbitrary`, and instances of classes, are taken as they are.
    */
   readonly command: Schema.Schema<NoInfer<Command>> | Arbitrary.Arbitrary<NoInfer<Command>>
 
@@ -334,7 +336,7 @@ export const check = <Command, State, Event, Refusal = never>(
     : EventSchema.make({ event: options.event as EventSchema.EventSchema.Union<any> })
   const tags = new Set(Arbitrary.isArbitrary(command) ? [] : tagsOfSchema(command.ast))
   const tally = Tally.make(tags)
-  const setup: Walk.Setup<Command, State, Event, Refusal> = {
+  const setup: Setup<Command, State, Event, Refusal> = {
     decider: options.decider,
     events,
     snapshot: options.state && codecOf(options.state),
@@ -399,7 +401,7 @@ export const check = <Command, State, Event, Refusal = never>(
           if (walk.broken === undefined) {
             return true
           }
-          const broken = Walk.lawKey(walk.broken.law, walk.broken.which)
+          const broken = lawKey(walk.broken.law, walk.broken.which)
           law ??= broken
           if (law !== broken) {
             return true
@@ -428,7 +430,7 @@ export const check = <Command, State, Event, Refusal = never>(
             setup,
             commands.map((command) => ({ command, dice: 0 }))
           )
-          if (!Walk.isViolation(other) || Walk.lawKey(other.broken.law, other.broken.which) !== law) {
+          if (!Walk.isViolation(other) || lawKey(other.broken.law, other.broken.which) !== law) {
             return false
           }
           walk = other
@@ -441,7 +443,7 @@ export const check = <Command, State, Event, Refusal = never>(
         _tag: "Violated",
         law: name,
         name: which,
-        statement: Walk.statements[name],
+        statement: statements[name],
         decided: walk.decided,
         where,
         issue,
@@ -536,7 +538,7 @@ export const format: <Command, Event, Refusal>(report: Report<Command, Event, Re
 
 const isEventSchema = (event: object): event is EventSchema.EventSchema<any> => "types" in event && "encode" in event
 
-const codecOf = (schema: Schema.Codec<any, any>): Walk.Codec => {
+const codecOf = (schema: Schema.Codec<any, any>): Codec => {
   const codec = Schema.toCodecJson(schema)
   const encode = Schema.encodeUnknownResult(codec)
   const decode = Schema.decodeUnknownResult(codec)
@@ -547,7 +549,7 @@ const codecOf = (schema: Schema.Codec<any, any>): Walk.Codec => {
 }
 
 /** The laws that were asked for and must have come up. */
-const wantedLaws = (setup: Walk.Setup<any, any, any, any>): ReadonlyArray<string> => [
+const wantedLaws = (setup: Setup<any, any, any, any>): ReadonlyArray<string> => [
   "decide",
   "evolve",
   "split",
@@ -558,9 +560,9 @@ const wantedLaws = (setup: Walk.Setup<any, any, any, any>): ReadonlyArray<string
   ...(setup.everywhere ? ["everywhere"] : []),
   ...(setup.idempotent === undefined ? [] : ["idempotent"]),
   ...(setup.reference === undefined ? [] : ["reference"]),
-  ...setup.older.map(([name]) => Walk.lawKey("older", name)),
+  ...setup.older.map(([name]) => lawKey("older", name)),
   ...(["state", "event", "decision"] as const).flatMap((kind) =>
-    setup.invariants[kind].map(([name]) => Walk.lawKey(kind, name))
+    setup.invariants[kind].map(([name]) => lawKey(kind, name))
   )
 ]
 

@@ -308,6 +308,14 @@ describe("each law", () => {
       encode: (event) => Result.map(CartEvents.encode(event), (stored) => ({ ...stored, type: `${stored.type}V2` }))
     }
     assert.strictEqual(violation({ ...cart, event: unreadable }).law, "codec")
+    const throwing = (name: "encode" | "decode"): EventSchema.EventSchema<CartEvent> => ({
+      ...CartEvents,
+      [name]: () => {
+        throw new Error("an upcaster that is not total")
+      }
+    })
+    assert.strictEqual(violation({ ...cart, event: throwing("encode") }).law, "stored")
+    assert.strictEqual(violation({ ...cart, event: throwing("decode") }).law, "codec")
   })
 
   it("a snapshot anywhere leads to the same state", () => {

@@ -4,7 +4,7 @@
 import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
 import { randomFrom } from "./echo.ts"
-import type { Step } from "./walk.ts"
+import type { Step } from "./setup.ts"
 
 /**
  * Walks of at most so many commands.

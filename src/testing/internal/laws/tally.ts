@@ -4,7 +4,7 @@
 import * as Result from "effect/Result"
 import { show } from "../show.ts"
 import { tagOf } from "./tags.ts"
-import type { Setup } from "./walk.ts"
+import type { Setup } from "./setup.ts"
 
 export interface Tally {
   readonly saw: Setup<any, any, any, any>["saw"]
@@ -43,7 +43,7 @@ export const make = (literals: ReadonlySet<string>): Tally => {
           add(refusals, tagOf(answer.failure))
         }
       },
-      stored: (_, stored) => add(events, stored.type)
+      stored: (stored) => add(events, stored.type)
     }
   }
 }
