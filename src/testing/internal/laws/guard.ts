@@ -29,9 +29,8 @@ const protect = (
   if (typeof value !== "object" || value === null || frozen.has(value)) {
     return true
   }
-  // Persistent collections have no fields of their own to speak of.
-  if (seen.has(value) || HashMap.isHashMap(value) || HashSet.isHashSet(value) || Chunk.isChunk(value)) {
-    return !seen.has(value)
+  if (seen.has(value)) {
+    return false
   }
   seen.add(value)
   const prototype: unknown = Object.getPrototypeOf(value)
@@ -41,6 +40,11 @@ const protect = (
       all = protect(each, frozen, checks, seen) && all
     }
     return all
+  }
+  // Persistent collections cannot be changed themselves, what is in them can.
+  if (HashMap.isHashMap(value) || HashSet.isHashSet(value) || Chunk.isChunk(value)) {
+    within(value as Iterable<unknown>)
+    return false
   }
   if (prototype === null || prototype === Object.prototype || prototype === Array.prototype) {
     const all = within(Object.values(value))
