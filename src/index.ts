@@ -5,9 +5,15 @@
  *
  * @since 0.1.0
  */
+export * as CommandSchema from "./decider/CommandSchema.ts"
 export * as Decider from "./decider/Decider.ts"
 export * as EventSchema from "./decider/EventSchema.ts"
+export type * as Keyed from "./decider/Keyed.ts"
+export type * as Labelled from "./decider/Labelled.ts"
 export * as Metadata from "./decider/Metadata.ts"
+export * as Process from "./decider/Process.ts"
+export * as Upcaster from "./decider/Upcaster.ts"
+export * as View from "./decider/View.ts"
 export * as Category from "./store/Category.ts"
 export * as CommandHandler from "./store/CommandHandler.ts"
 export * as Criteria from "./store/Criteria.ts"

@@ -10,12 +10,18 @@
  * - `decide` and `evolve` are functions of their arguments: no clock, no randomness, no mutation.
  * - `evolve` is total: every event that was ever stored folds on every state it can meet.
  *
+ * The laws of its algebra are with the combinators. The longest module here, since all of them go by `Decider.`.
+ *
  * The shape follows Jérémie Chassaing, "Functional Event Sourcing Decider" (2021).
  *
  * @since 0.1.0
  */
-import { constFalse, dual } from "effect/Function"
+import { absurd, constFalse, constTrue, dual, identity } from "effect/Function"
+import * as HashMap from "effect/HashMap"
 import * as Result from "effect/Result"
+import * as Product from "./internal/product.ts"
+import type { Keyed, KeyedEvent } from "./Keyed.ts"
+import type { LabelledCommand, LabelledEvent } from "./Labelled.ts"
 
 /**
  * Commands in, events out, or a typed refusal.
@@ -91,7 +97,12 @@ export declare namespace Decider {
    * @category utility types
    * @since 0.1.0
    */
-  export type Refusal<D extends Any> = ReturnType<D["decide"]> extends Result.Result<any, infer E> ? E : never
+  export type Refusal<D extends Any> = D extends {
+    // Through `ReturnType` the refusals of a decider without events, or without commands, would be `unknown`.
+    readonly decide: (command: never, state: never) => Result.Result<any, infer Refusal>
+  }
+    ? Refusal
+    : never
 }
 
 /**
@@ -389,3 +400,610 @@ export const decideAll: {
     commands: Iterable<Command>
   ): Result.Result<Decision<State, Event>, Err> => decideAllFrom(self, self.initialState, commands)
 )
+
+/**
+ * Takes other commands, each of which stands for one of its own.
+ *
+ * **Details**
+ *
+ * Contravariant: `mapCommand(d, identity) = d` and `mapCommand(mapCommand(d, f), g) = mapCommand(d, (c) => f(g(c)))`.
+ *
+ * **Example** (Commands as they come in from a terminal)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Counter = Decider.make({
+ *   initialState: 0,
+ *   decide: (by: number, _: number) => Result.succeed([by]),
+ *   evolve: (count, by: number) => count + by
+ * })
+ *
+ * const Typed = Decider.mapCommand(Counter, (text: string) => text.length)
+ *
+ * Typed.decide("four", 0) // => Result.succeed([4])
+ * ```
+ *
+ * @category mapping
+ * @since 0.1.0
+ */
+export const mapCommand: {
+  <Command, Other>(
+    f: (command: Other) => Command
+  ): <State, Event, Err>(self: Decider<Command, State, Event, Err>) => Decider<Other, State, Event, Err>
+  <Command, State, Event, Err, Other>(
+    self: Decider<Command, State, Event, Err>,
+    f: (command: Other) => NoInfer<Command>
+  ): Decider<Other, State, Event, Err>
+} = dual(
+  2,
+  <Command, State, Event, Err, Other>(
+    self: Decider<Command, State, Event, Err>,
+    f: (command: Other) => Command
+  ): Decider<Other, State, Event, Err> => ({ ...self, decide: (command, state) => self.decide(f(command), state) })
+)
+
+/**
+ * Emits and folds its events as a part of a wider union: along a prism.
+ *
+ * **Details**
+ *
+ * `set` makes a wide event of its own one, `getResult` finds its own one in a wide event; what it does not find leaves the
+ * state alone. An `Optic.Prism` fits. With `getResult(set(e)) = Result.succeed(e)`, the prism law:
+ *
+ * - `fold(mapEvent(d, prism), events.map(prism.set)) = fold(d, events)`
+ * - `mapEvent(d, identity) = d`, and mapping along two prisms is mapping along their composition.
+ *
+ * **Example** (Numbers among other things)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Counter = Decider.make({
+ *   initialState: 0,
+ *   decide: (by: number, _: number) => Result.succeed([by]),
+ *   evolve: (count, by: number) => count + by
+ * })
+ *
+ * const Wide = Decider.mapEvent(Counter, {
+ *   getResult: (event: number | string) => typeof event === "number" ? Result.succeed(event) : Result.fail(event),
+ *   set: (by) => by
+ * })
+ *
+ * Decider.fold(Wide, [1, "noise", 2]) // => 3
+ * ```
+ *
+ * @category mapping
+ * @since 0.1.0
+ */
+export const mapEvent: {
+  <Event, Wide>(prism: {
+    readonly getResult: (event: Wide) => Result.Result<Event, unknown>
+    readonly set: (event: Event) => NoInfer<Wide>
+  }): <Command, State, Err>(self: Decider<Command, State, Event, Err>) => Decider<Command, State, Wide, Err>
+  <Command, State, Event, Err, Wide>(
+    self: Decider<Command, State, Event, Err>,
+    prism: {
+      readonly getResult: (event: Wide) => Result.Result<NoInfer<Event>, unknown>
+      readonly set: (event: NoInfer<Event>) => NoInfer<Wide>
+    }
+  ): Decider<Command, State, Wide, Err>
+} = dual(
+  2,
+  <Command, State, Event, Err, Wide>(
+    self: Decider<Command, State, Event, Err>,
+    prism: {
+      readonly getResult: (event: Wide) => Result.Result<Event, unknown>
+      readonly set: (event: Event) => NoInfer<Wide>
+    }
+  ): Decider<Command, State, Wide, Err> => ({
+    ...self,
+    decide: (command, state) => mapEvents(self.decide(command, state), prism.set),
+    evolve: (state, wide) => {
+      const event = prism.getResult(wide)
+      return Result.isSuccess(event) ? self.evolve(state, event.success) : state
+    }
+  })
+)
+
+const mapEvents = <Event, Err, Other>(
+  decided: Result.Result<ReadonlyArray<Event>, Err>,
+  f: (event: Event) => Other
+): Result.Result<ReadonlyArray<Other>, Err> =>
+  Result.isSuccess(decided) ? Result.succeed(decided.success.map((event) => f(event))) : Result.fail(decided.failure)
+
+/**
+ * Holds its state in another form: along an isomorphism.
+ *
+ * **Details**
+ *
+ * `get` and `set` must be inverse to each other; an `Optic.Iso` fits. Then
+ * `fold(mapState(d, iso), events) = iso.get(fold(d, events))` and `mapState(d, identity) = d`.
+ *
+ * **Gotchas**
+ *
+ * `get` runs for every event. What is only to be read differently is better read off the folded state.
+ *
+ * **Example** (A number as its digits)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Counter = Decider.make({
+ *   initialState: 0,
+ *   decide: (by: number, _: number) => Result.succeed([by]),
+ *   evolve: (count, by: number) => count + by
+ * })
+ *
+ * Decider.fold(Decider.mapState(Counter, { get: String, set: Number }), [40, 2]) // => "42"
+ * ```
+ *
+ * @category mapping
+ * @since 0.1.0
+ */
+export const mapState: {
+  <State, Other>(iso: {
+    readonly get: (state: State) => Other
+    readonly set: (state: Other) => State
+  }): <Command, Event, Err>(self: Decider<Command, State, Event, Err>) => Decider<Command, Other, Event, Err>
+  <Command, State, Event, Err, Other>(
+    self: Decider<Command, State, Event, Err>,
+    iso: { readonly get: (state: NoInfer<State>) => Other; readonly set: (state: Other) => NoInfer<State> }
+  ): Decider<Command, Other, Event, Err>
+} = dual(
+  2,
+  <Command, State, Event, Err, Other>(
+    self: Decider<Command, State, Event, Err>,
+    iso: { readonly get: (state: State) => Other; readonly set: (state: Other) => State }
+  ): Decider<Command, Other, Event, Err> => ({
+    initialState: iso.get(self.initialState),
+    decide: (command, state) => self.decide(command, iso.set(state)),
+    evolve: (state, event) => iso.get(self.evolve(iso.set(state), event)),
+    isTerminal: (state) => self.isTerminal(iso.set(state))
+  })
+)
+
+/**
+ * Refuses with other errors.
+ *
+ * **Details**
+ *
+ * Functor: `mapError(d, identity) = d` and `mapError(mapError(d, f), g) = mapError(d, (e) => g(f(e)))`.
+ *
+ * **Example** (A refusal in words)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Purse = Decider.make({
+ *   initialState: 10,
+ *   decide: (spend: number, left: number) => spend <= left ? Result.succeed([spend]) : Result.fail(left),
+ *   evolve: (left, spent: number) => left - spent
+ * })
+ *
+ * const Polite = Decider.mapError(Purse, (left) => `sorry, only ${left} left`)
+ *
+ * Polite.decide(11, 10) // => Result.fail("sorry, only 10 left")
+ * ```
+ *
+ * @category mapping
+ * @since 0.1.0
+ */
+export const mapError: {
+  <Err, Other>(
+    f: (error: Err) => Other
+  ): <Command, State, Event>(self: Decider<Command, State, Event, Err>) => Decider<Command, State, Event, Other>
+  <Command, State, Event, Err, Other>(
+    self: Decider<Command, State, Event, Err>,
+    f: (error: Err) => Other
+  ): Decider<Command, State, Event, Other>
+} = dual(
+  2,
+  <Command, State, Event, Err, Other>(
+    self: Decider<Command, State, Event, Err>,
+    f: (error: Err) => Other
+  ): Decider<Command, State, Event, Other> => ({
+    ...self,
+    decide: (command, state) => Result.mapError(self.decide(command, state), f)
+  })
+)
+
+/**
+ * Takes other commands and emits its events as a part of a wider union, in one go.
+ *
+ * **Details**
+ *
+ * `dimap(d, { command, event }) = mapEvent(mapCommand(d, command), event)`; the two commute.
+ *
+ * **Example** (Both ends)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Counter = Decider.make({
+ *   initialState: 0,
+ *   decide: (by: number, _: number) => Result.succeed([by]),
+ *   evolve: (count, by: number) => count + by
+ * })
+ *
+ * const Texts = Decider.dimap(Counter, {
+ *   command: (text: string) => Number(text),
+ *   event: { getResult: (event: string) => Result.succeed(Number(event)), set: String }
+ * })
+ *
+ * Decider.decideAll(Texts, ["40", "2"]) // => Result.succeed({ state: 42, events: ["40", "2"] })
+ * ```
+ *
+ * @see {@link adapt} when not every command is one of its own
+ * @category mapping
+ * @since 0.1.0
+ */
+export const dimap: {
+  <Command, Event, OtherCommand, Wide>(options: {
+    readonly command: (command: OtherCommand) => Command
+    readonly event: {
+      readonly getResult: (event: Wide) => Result.Result<Event, unknown>
+      readonly set: (event: Event) => NoInfer<Wide>
+    }
+  }): <State, Err>(self: Decider<Command, State, Event, Err>) => Decider<OtherCommand, State, Wide, Err>
+  <Command, State, Event, Err, OtherCommand, Wide>(
+    self: Decider<Command, State, Event, Err>,
+    options: {
+      readonly command: (command: OtherCommand) => NoInfer<Command>
+      readonly event: {
+        readonly getResult: (event: Wide) => Result.Result<NoInfer<Event>, unknown>
+        readonly set: (event: NoInfer<Event>) => NoInfer<Wide>
+      }
+    }
+  ): Decider<OtherCommand, State, Wide, Err>
+} = dual(
+  2,
+  <Command, State, Event, Err, OtherCommand, Wide>(
+    self: Decider<Command, State, Event, Err>,
+    options: {
+      readonly command: (command: OtherCommand) => Command
+      readonly event: {
+        readonly getResult: (event: Wide) => Result.Result<Event, unknown>
+        readonly set: (event: Event) => NoInfer<Wide>
+      }
+    }
+  ): Decider<OtherCommand, State, Wide, Err> =>
+    mapEvent<OtherCommand, State, Event, Err, Wide>(mapCommand(self, options.command), options.event)
+)
+
+/**
+ * Takes its part of wider commands and events, and leaves the rest alone.
+ *
+ * **Details**
+ *
+ * A command that is none of its own leads to no events, as an event that is none of its own leaves the state. This is how
+ * a decider joins others under one union (see {@link combine}). With filters that always succeed it is {@link dimap}.
+ *
+ * **Example** (A decider among others)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Counter = Decider.make({
+ *   initialState: 0,
+ *   decide: (by: number, _: number) => Result.succeed([by]),
+ *   evolve: (count, by: number) => count + by
+ * })
+ *
+ * const number = (value: number | string) => typeof value === "number" ? Result.succeed(value) : Result.fail(value)
+ * const Adapted = Decider.adapt(Counter, { command: number, event: { getResult: number, set: (by) => by } })
+ *
+ * Decider.decideAll(Adapted, [1, "noise", 2]) // => Result.succeed({ state: 3, events: [1, 2] })
+ * ```
+ *
+ * @category mapping
+ * @since 0.1.0
+ */
+export const adapt: {
+  <Command, Event, WideCommand, Wide>(options: {
+    readonly command: (command: WideCommand) => Result.Result<Command, unknown>
+    readonly event: {
+      readonly getResult: (event: Wide) => Result.Result<Event, unknown>
+      readonly set: (event: Event) => NoInfer<Wide>
+    }
+  }): <State, Err>(self: Decider<Command, State, Event, Err>) => Decider<WideCommand, State, Wide, Err>
+  <Command, State, Event, Err, WideCommand, Wide>(
+    self: Decider<Command, State, Event, Err>,
+    options: {
+      readonly command: (command: WideCommand) => Result.Result<NoInfer<Command>, unknown>
+      readonly event: {
+        readonly getResult: (event: Wide) => Result.Result<NoInfer<Event>, unknown>
+        readonly set: (event: NoInfer<Event>) => NoInfer<Wide>
+      }
+    }
+  ): Decider<WideCommand, State, Wide, Err>
+} = dual(
+  2,
+  <Command, State, Event, Err, WideCommand, Wide>(
+    self: Decider<Command, State, Event, Err>,
+    options: {
+      readonly command: (command: WideCommand) => Result.Result<Command, unknown>
+      readonly event: {
+        readonly getResult: (event: Wide) => Result.Result<Event, unknown>
+        readonly set: (event: Event) => NoInfer<Wide>
+      }
+    }
+  ): Decider<WideCommand, State, Wide, Err> => {
+    const embedded = mapEvent(self, options.event)
+    return {
+      ...embedded,
+      decide: (wide, state) => {
+        const command = options.command(wide)
+        return Result.isSuccess(command) ? embedded.decide(command.success, state) : Result.succeed([])
+      }
+    }
+  }
+)
+
+/**
+ * The decider that takes no command and has no event: the unit of composition.
+ *
+ * **Details**
+ *
+ * `compose(d, empty)` is `d`, up to the isomorphism that drops the other side: `{ left: s, right: undefined } ≅ s`,
+ * `{ _tag: "left", command } ≅ command`. It is terminal, so that a composition with it ends when `d` ends.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const empty: Decider<never, undefined, never> = {
+  initialState: undefined,
+  decide: absurd,
+  evolve: identity,
+  isTerminal: constTrue
+}
+
+/**
+ * Puts deciders side by side: commands and events are labelled, the state has one part for each.
+ *
+ * **Details**
+ *
+ * A command goes to the decider of its label, and so do its events; the others do not see them. Whatever the number of
+ * parts, a command or event costs one look-up.
+ *
+ * - Sides are independent: `fold(composeAll(ds), events)[label] = fold(ds[label], events of label)`.
+ * - `composeAll` is associative up to relabelling, and the order of its parts does not matter.
+ * - It is terminal when all its parts are.
+ *
+ * `EventSchema.composeAll` and `CommandSchema.composeAll` compose the schemas alongside.
+ *
+ * **Gotchas**
+ *
+ * A host turns commands away only when the whole is terminal. A part that may end earlier than the others must refuse
+ * commands in its final state by itself.
+ *
+ * **Example** (An order and its payment)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Order = Decider.make({
+ *   initialState: "open",
+ *   decide: (_: "ship", state: "open" | "shipped") =>
+ *     state === "open" ? Result.succeed(["shipped" as const]) : Result.fail("AlreadyShipped" as const),
+ *   evolve: (_, event: "shipped") => event
+ * })
+ * const Payment = Decider.make({
+ *   initialState: 0,
+ *   decide: (amount: number, _: number) => Result.succeed([amount]),
+ *   evolve: (paid, amount: number) => paid + amount
+ * })
+ *
+ * const Sale = Decider.composeAll({ order: Order, payment: Payment })
+ *
+ * Sale.decide({ _tag: "payment", command: 5 }, Sale.initialState) // => Result.succeed([{ _tag: "payment", event: 5 }])
+ * Decider.fold(Sale, [{ _tag: "payment", event: 5 }]) // => { order: "open", payment: 5 }
+ * ```
+ *
+ * @category composing
+ * @since 0.1.0
+ */
+export const composeAll = <const Parts extends { readonly [label: string]: Decider.Any }>(
+  parts: Parts
+): Decider<
+  { readonly [Label in keyof Parts & string]: LabelledCommand<Label, Decider.Command<Parts[Label]>> }[keyof Parts &
+    string],
+  { readonly [Label in keyof Parts & string]: Decider.State<Parts[Label]> },
+  { readonly [Label in keyof Parts & string]: LabelledEvent<Label, Decider.Event<Parts[Label]>> }[keyof Parts & string],
+  Decider.Refusal<Parts[keyof Parts & string]>
+> => {
+  const all: { readonly [label: string]: any } = { ...parts }
+  const labels = Object.keys(all)
+  return {
+    initialState: Product.initialStates(all),
+    decide: ({ _tag, command }: LabelledCommand<string, unknown>, states: any) =>
+      mapEvents(all[_tag].decide(command, states[_tag]), (event) => ({ _tag, event }) as any),
+    evolve: Product.evolveLabelled(all),
+    isTerminal: (states: any) => labels.every((label) => all[label].isTerminal(states[label]))
+  }
+}
+
+/**
+ * Puts two deciders side by side: `composeAll({ left, right })`.
+ *
+ * **Details**
+ *
+ * Up to these isomorphisms of states, commands and events (for deciders: `mapState` with {@link dimap}) it makes a
+ * commutative monoid of deciders:
+ *
+ * - *assoc*, `{ left: { left, right }, right } ≅ { left, right: { left, right } }`: `compose(compose(a, b), c) ≅ compose(a, compose(b, c))`
+ * - *unit*, `{ left, right: undefined } ≅ left`: `compose(a, empty) ≅ a ≅ compose(empty, a)`
+ * - *swap*, `{ left, right } ≅ { left: right, right: left }`: `compose(a, b) ≅ compose(b, a)`
+ *
+ * **Example** (Two counters)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Counter = Decider.make({
+ *   initialState: 0,
+ *   decide: (by: number, _: number) => Result.succeed([by]),
+ *   evolve: (count, by: number) => count + by
+ * })
+ *
+ * const Two = Decider.compose(Counter, Counter)
+ *
+ * Decider.fold(Two, [{ _tag: "left", event: 1 }, { _tag: "right", event: 2 }]) // => { left: 1, right: 2 }
+ * ```
+ *
+ * @see {@link composeAll} for more than two, and for labels that say more
+ * @category composing
+ * @since 0.1.0
+ */
+export const compose: {
+  <Right extends Decider.Any>(
+    right: Right
+  ): <Left extends Decider.Any>(
+    left: Left
+  ) => ReturnType<typeof composeAll<{ readonly left: Left; readonly right: Right }>>
+  <Left extends Decider.Any, Right extends Decider.Any>(
+    left: Left,
+    right: Right
+  ): ReturnType<typeof composeAll<{ readonly left: Left; readonly right: Right }>>
+} = dual(2, <Left extends Decider.Any, Right extends Decider.Any>(left: Left, right: Right) =>
+  composeAll({ left, right })
+)
+
+/**
+ * Lets several deciders answer to the same commands and see the same events, each with a state of its own.
+ *
+ * **Details**
+ *
+ * All of them are asked, each on its own state; their events are put in the order of the labels. One refusal refuses the
+ * command. Every event is folded by all of them, whoever emitted it.
+ *
+ * - `fold(combine(ds), events)[label] = fold(ds[label], events)`: the product of views.
+ * - It is terminal when all of them are.
+ *
+ * Deciders of different unions join by {@link adapt}. The stored form is that of the union: one `EventSchema`.
+ *
+ * **Gotchas**
+ *
+ * All decide on the state before the command: none sees the events that the others answer with.
+ *
+ * **Example** (A limit besides a balance)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Balance = Decider.make({
+ *   initialState: 0,
+ *   decide: (change: number, balance: number) =>
+ *     balance + change < 0 ? Result.fail("TooLittle" as const) : Result.succeed([change]),
+ *   evolve: (balance, change: number) => balance + change
+ * })
+ * const Limit = Decider.make({
+ *   initialState: 0,
+ *   decide: (_: number, used: number) => used === 3 ? Result.fail("TooOften" as const) : Result.succeed([]),
+ *   evolve: (used, _: number) => used + 1
+ * })
+ *
+ * const Account = Decider.combine({ balance: Balance, limit: Limit })
+ *
+ * Decider.fold(Account, [5, -2]) // => { balance: 3, limit: 2 }
+ * Decider.decideAll(Account, [1, 1, 1, 1]) // => Result.fail("TooOften")
+ * ```
+ *
+ * @category composing
+ * @since 0.1.0
+ */
+export const combine = <const Parts extends { readonly [label: string]: Decider.Any }>(
+  parts: Parts & {
+    readonly [Label in keyof Parts]: {
+      readonly decide: (command: Decider.Command<Parts[keyof Parts]>, state: any) => unknown
+      readonly evolve: (state: any, event: Decider.Event<Parts[keyof Parts]>) => unknown
+    }
+  }
+): Decider<
+  Decider.Command<Parts[keyof Parts & string]>,
+  { readonly [Label in keyof Parts & string]: Decider.State<Parts[Label]> },
+  Decider.Event<Parts[keyof Parts & string]>,
+  Decider.Refusal<Parts[keyof Parts & string]>
+> => {
+  const all: { readonly [label: string]: any } = { ...parts }
+  const labels = Object.keys(all)
+  return {
+    initialState: Product.initialStates(all),
+    decide: (command, states: any) => {
+      const events: Array<any> = []
+      for (const label of labels) {
+        const decided: Result.Result<ReadonlyArray<any>, any> = all[label].decide(command, states[label])
+        if (Result.isFailure(decided)) {
+          return Result.fail(decided.failure)
+        }
+        for (const event of decided.success) {
+          events.push(event)
+        }
+      }
+      return Result.succeed(events)
+    },
+    evolve: Product.evolveAll(all),
+    isTerminal: (states: any) => labels.every((label) => all[label].isTerminal(states[label]))
+  }
+}
+
+/**
+ * A decider per key.
+ *
+ * **Details**
+ *
+ * Commands and events carry the key they belong to; the state is a persistent map, so an event costs nearly the same
+ * however many keys there are. A key whose state is the initial one (`===`) is not kept.
+ *
+ * - Restricted to a key it is the decider itself: the state of `key` is `fold(d, events of key)`, the initial state when
+ *   it is not in the map, and `decide({ key, command }, states)` is `d.decide(command, state of key)` with the key put on.
+ * - Keys are independent: events of different keys commute.
+ * - It never is terminal as a whole, whatever its keys are.
+ *
+ * `EventSchema.many` and `CommandSchema.many` are the schemas, `Schema.HashMap(Schema.String, state)` that of the state.
+ *
+ * **Gotchas**
+ *
+ * A decider that may end must refuse commands in its final state by itself: the host turns nothing away here.
+ *
+ * **Example** (A counter per name)
+ *
+ * ```ts
+ * import { HashMap, Option, Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Counter = Decider.make({
+ *   initialState: 0,
+ *   decide: (by: number, _: number) => Result.succeed([by]),
+ *   evolve: (count, by: number) => count + by
+ * })
+ *
+ * const Counters = Decider.many(Counter)
+ * const counts = Decider.fold(Counters, [{ key: "a", event: 2 }, { key: "b", event: 1 }, { key: "b", event: -1 }])
+ *
+ * HashMap.get(counts, "a") // => Option.some(2)
+ * HashMap.size(counts) // => 1
+ * Counters.decide({ key: "c", command: 7 }, counts) // => Result.succeed([{ key: "c", event: 7 }])
+ * ```
+ *
+ * @category composing
+ * @since 0.1.0
+ */
+export const many = <Command, State, Event, Err>(
+  self: Decider<Command, State, Event, Err>
+): Decider<Keyed<Command>, HashMap.HashMap<string, State>, KeyedEvent<Event>, Err> => ({
+  initialState: HashMap.empty(),
+  decide: ({ command, key }, states) =>
+    mapEvents(self.decide(command, Product.stateOf(states, key, self.initialState)), (event) => ({ key, event })),
+  evolve: Product.evolveKeyed(self),
+  isTerminal: constFalse
+})
