@@ -11,7 +11,8 @@
  *   nothing they are given, and answer the same whenever they are asked the same.
  * - A history may be split anywhere: `foldFrom(foldFrom(s, xs), ys) = foldFrom(s, [...xs, ...ys])`.
  * - A terminal state stays terminal.
- * - An event that was stored and read is the same event, and folds to the same state.
+ * - An event that was stored and read is the same event, and folds to the same state. Whatever was stored in one of the shapes
+ *   that the event schema reads, older versions and retired types too, becomes events of today.
  *
  * With a `state` Schema: a snapshot taken after any number of events, stored and read, followed by the other events, leads
  * to the state that all events lead to. Others when asked for: see {@link Options}.
@@ -39,8 +40,9 @@ import * as Schema from "effect/Schema"
 import type { Decider } from "../decider/Decider.ts"
 import * as EventSchema from "../decider/EventSchema.ts"
 import { walks } from "./internal/laws/generate.ts"
-import { lawKey, statements } from "./internal/laws/law.ts"
+import { type Broken, lawKey, statements } from "./internal/laws/law.ts"
 import type { Codec, Setup } from "./internal/laws/setup.ts"
+import * as Shapes from "./internal/laws/shapes.ts"
 import { simplify } from "./internal/laws/simplify.ts"
 import { tagsOfSchema } from "./internal/laws/tags.ts"
 import * as Tally from "./internal/laws/tally.ts"
@@ -386,6 +388,13 @@ export const check = <Command, State, Event, Refusal = never>(
   }
 
   const wanted = options.runs ?? 100
+  const checkShapes = () => Shapes.check(events, { runs: wanted, seed, replay: options.replay }, tally.saw.check)
+  if (options.replay !== undefined && Shapes.isToken(options.replay)) {
+    const shape = checkShapes()
+    return report(
+      shape === undefined ? { _tag: "NotReproduced", replay: options.replay } : violated(shape.broken, [], shape.replay)
+    )
+  }
   const { size, steps } = walks<Command>(command, options.length ?? 100)
   let failure: Failure<Command, Event, Refusal> | undefined
   for (let round = 0; round < 10; round++) {
@@ -438,25 +447,17 @@ export const check = <Command, State, Event, Refusal = never>(
         },
         setup.isCommand
       )
-      const { cause, issue, law: name, values, where, which } = walk.broken
-      return report({
-        _tag: "Violated",
-        law: name,
-        name: which,
-        statement: statements[name],
-        decided: walk.decided,
-        where,
-        issue,
-        values,
-        cause,
-        replay: result.replay
-      })
+      return report(violated(walk.broken, walk.decided, result.replay))
     }
     if (options.replay !== undefined) {
       return report({ _tag: "NotReproduced", replay: options.replay })
     }
     if (result._tag === "Exhausted") {
       return report({ _tag: "NotGenerated", discards: result.discards })
+    }
+    const shape = round === 0 ? checkShapes() : undefined
+    if (shape !== undefined) {
+      return report(violated(shape.broken, [], shape.replay))
     }
     failure = unreached()
     if (failure === undefined) {
@@ -535,6 +536,23 @@ export const assert = <Command, State, Event, Refusal = never>(
  * @since 0.1.0
  */
 export const format: <Command, Event, Refusal>(report: Report<Command, Event, Refusal>) => string = Words.format
+
+const violated = <Command, Event, Refusal>(
+  { cause, issue, law, values, where, which }: Broken,
+  decided: Violated<Command, Event, Refusal>["decided"],
+  replay: string
+): Violated<Command, Event, Refusal> => ({
+  _tag: "Violated",
+  law,
+  name: which,
+  statement: statements[law],
+  decided,
+  where,
+  issue,
+  values,
+  cause,
+  replay
+})
 
 const isEventSchema = (event: object): event is EventSchema.EventSchema<any> => "types" in event && "encode" in event
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Result, Schema, SchemaTransformation } from "effect"
-import { Decider, type EventSchema } from "effect-decider"
+import { Decider, EventSchema, Upcaster } from "effect-decider"
 import { DeciderLaws } from "effect-decider/testing"
 import { Cart, CartCommand, CartEvent, CartEvents, CartIsEmpty, CartRefusal, CartState } from "./fixtures/cart.ts"
 
@@ -316,6 +316,49 @@ describe("each law", () => {
     })
     assert.strictEqual(violation({ ...cart, event: throwing("encode") }).law, "stored")
     assert.strictEqual(violation({ ...cart, event: throwing("decode") }).law, "codec")
+  })
+
+  it("whatever was stored in an older shape is read, and is found again by its token", () => {
+    const upcast = (f: (old: { readonly sku: string }) => CartEvent) =>
+      EventSchema.make({
+        event: CartEvent,
+        upcasters: { ItemAdded: Upcaster.from(Schema.Struct({ sku: Schema.String })).pipe(Upcaster.into(f)) }
+      })
+    const added = (sku: string): CartEvent => ({ _tag: "ItemAdded", sku, quantity: 1, price: 1 })
+    DeciderLaws.assert({ ...cart, event: upcast(({ sku }) => added(sku)) })
+
+    const partial = upcast(({ sku }) => {
+      if (sku.length > 2) {
+        throw new Error("too long a name")
+      }
+      return added(sku)
+    })
+    const found = violation({ ...cart, event: partial })
+    assert.strictEqual(found.law, "shape")
+    assert.include(found.where, `reading "ItemAdded" of schema version 1`)
+    assert.include(found.issue, "too long a name")
+    assert.deepStrictEqual(violation({ ...cart, event: partial, replay: found.replay }), found)
+    assert.deepStrictEqual(
+      DeciderLaws.check({ ...cart, event: upcast(({ sku }) => added(sku)), replay: found.replay }).failure,
+      { _tag: "NotReproduced", replay: found.replay }
+    )
+
+    let count = 0
+    const counting = upcast(({ sku }) => added(`${sku}${count++}`))
+    assert.include(violation({ ...cart, event: counting }).issue, "read otherwise a second time")
+    assert.include(violation({ ...cart, event: upcast(() => added(String(Date.now()))) }).issue, "it calls Date.now()")
+    const misfit = upcast(({ sku }) => ({ _tag: "ItemAdded", sku, quantity: 0, price: 1 }))
+    assert.strictEqual(violation({ ...cart, event: misfit }).law, "shape")
+  })
+
+  it("what a walk never stores is stored and read as well", () => {
+    // No cart is ever closed here.
+    const large: EventSchema.EventSchema<CartEvent> = {
+      ...CartEvents,
+      encode: (event) => CartEvents.encode(event._tag === "CheckedOut" ? { ...event, total: event.total % 5 } : event)
+    }
+    const { decided, law } = violation({ ...deciding("Checkout", () => Result.succeed([])), event: large })
+    assert.deepStrictEqual([law, decided], ["shape", []])
   })
 
   it("a snapshot anywhere leads to the same state", () => {

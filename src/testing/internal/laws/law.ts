@@ -17,6 +17,7 @@ export const statements = {
   stored: "every event fits its schema and can be stored",
   codec: "an event that was stored and read is the same event",
   codecFold: "the events as they are read fold to the same state as the events that were written",
+  shape: "every shape that events were ever stored in is read as events of today",
   snapshot: "a state that was stored as a snapshot and read is the same state",
   snapshotFold: "a snapshot taken anywhere and the events after it lead to the same state as all events",
   refusal: "a refusal that was stored and read is the same refusal",

@@ -52,9 +52,9 @@ const violated = ({
   [
     name === undefined ? `A law is broken: ${statement}.` : `${brokenByName(law)}: ${name}.`,
     "",
-    decided.length === 0 ? "without any command" : "with these commands:",
+    ...(law === "shape" ? [] : [decided.length === 0 ? "without any command" : "with these commands:"]),
     ...decided.flatMap(({ answer, command }, i) => [`  ${i + 1}. ${show(command)}`, ...answered(answer)]),
-    "",
+    ...(law === "shape" ? [] : [""]),
     `${where}:`,
     `  ${issue}`,
     ...(values === undefined
