@@ -429,7 +429,7 @@ export const mapCommand: {
   ): <State, Event, Err>(self: Decider<Command, State, Event, Err>) => Decider<Other, State, Event, Err>
   <Command, State, Event, Err, Other>(
     self: Decider<Command, State, Event, Err>,
-    f: (command: Other) => NoInfer<Command>
+    f: (command: Other) => Command
   ): Decider<Other, State, Event, Err>
 } = dual(
   2,
@@ -481,8 +481,8 @@ export const mapEvent: {
   <Command, State, Event, Err, Wide>(
     self: Decider<Command, State, Event, Err>,
     prism: {
-      readonly getResult: (event: Wide) => Result.Result<NoInfer<Event>, unknown>
-      readonly set: (event: NoInfer<Event>) => NoInfer<Wide>
+      readonly getResult: (event: Wide) => Result.Result<Event, unknown>
+      readonly set: (event: Event) => NoInfer<Wide>
     }
   ): Decider<Command, State, Wide, Err>
 } = dual(
@@ -546,7 +546,7 @@ export const mapState: {
   }): <Command, Event, Err>(self: Decider<Command, State, Event, Err>) => Decider<Command, Other, Event, Err>
   <Command, State, Event, Err, Other>(
     self: Decider<Command, State, Event, Err>,
-    iso: { readonly get: (state: NoInfer<State>) => Other; readonly set: (state: Other) => NoInfer<State> }
+    iso: { readonly get: (state: State) => Other; readonly set: (state: Other) => State }
   ): Decider<Command, Other, Event, Err>
 } = dual(
   2,
@@ -649,10 +649,10 @@ export const dimap: {
   <Command, State, Event, Err, OtherCommand, Wide>(
     self: Decider<Command, State, Event, Err>,
     options: {
-      readonly command: (command: OtherCommand) => NoInfer<Command>
+      readonly command: (command: OtherCommand) => Command
       readonly event: {
-        readonly getResult: (event: Wide) => Result.Result<NoInfer<Event>, unknown>
-        readonly set: (event: NoInfer<Event>) => NoInfer<Wide>
+        readonly getResult: (event: Wide) => Result.Result<Event, unknown>
+        readonly set: (event: Event) => NoInfer<Wide>
       }
     }
   ): Decider<OtherCommand, State, Wide, Err>
@@ -667,8 +667,7 @@ export const dimap: {
         readonly set: (event: Event) => NoInfer<Wide>
       }
     }
-  ): Decider<OtherCommand, State, Wide, Err> =>
-    mapEvent<OtherCommand, State, Event, Err, Wide>(mapCommand(self, options.command), options.event)
+  ): Decider<OtherCommand, State, Wide, Err> => mapEvent(mapCommand(self, options.command), options.event)
 )
 
 /**
@@ -711,10 +710,10 @@ export const adapt: {
   <Command, State, Event, Err, WideCommand, Wide>(
     self: Decider<Command, State, Event, Err>,
     options: {
-      readonly command: (command: WideCommand) => Result.Result<NoInfer<Command>, unknown>
+      readonly command: (command: WideCommand) => Result.Result<Command, unknown>
       readonly event: {
-        readonly getResult: (event: Wide) => Result.Result<NoInfer<Event>, unknown>
-        readonly set: (event: NoInfer<Event>) => NoInfer<Wide>
+        readonly getResult: (event: Wide) => Result.Result<Event, unknown>
+        readonly set: (event: Event) => NoInfer<Wide>
       }
     }
   ): Decider<WideCommand, State, Wide, Err>

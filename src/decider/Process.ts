@@ -125,8 +125,8 @@ export const adapt: {
   <Event, State, Command, Wide, Other>(
     self: Process<Event, State, Command>,
     options: {
-      readonly event: (event: Wide) => Result.Result<NoInfer<Event>, unknown>
-      readonly command: (command: NoInfer<Command>) => Other
+      readonly event: (event: Wide) => Result.Result<Event, unknown>
+      readonly command: (command: Command) => Other
     }
   ): Process<Wide, State, Other>
 } = dual(

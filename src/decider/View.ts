@@ -163,7 +163,7 @@ export const fold: {
  */
 export const mapEvent: {
   <Event, Other>(f: (event: Other) => Event): <State>(self: View<State, Event>) => View<State, Other>
-  <State, Event, Other>(self: View<State, Event>, f: (event: Other) => NoInfer<Event>): View<State, Other>
+  <State, Event, Other>(self: View<State, Event>, f: (event: Other) => Event): View<State, Other>
 } = dual(2, <State, Event, Other>(self: View<State, Event>, f: (event: Other) => Event): View<State, Other> => ({
   initialState: self.initialState,
   evolve: (state, event) => self.evolve(state, f(event))
@@ -198,7 +198,7 @@ export const mapState: {
   }): <Event>(self: View<State, Event>) => View<Other, Event>
   <State, Event, Other>(
     self: View<State, Event>,
-    iso: { readonly get: (state: NoInfer<State>) => Other; readonly set: (state: Other) => NoInfer<State> }
+    iso: { readonly get: (state: State) => Other; readonly set: (state: Other) => State }
   ): View<Other, Event>
 } = dual(
   2,
@@ -240,8 +240,8 @@ export const dimap: {
   <State, Event, OtherEvent, Other>(
     self: View<State, Event>,
     options: {
-      readonly event: (event: OtherEvent) => NoInfer<Event>
-      readonly state: { readonly get: (state: NoInfer<State>) => Other; readonly set: (state: Other) => NoInfer<State> }
+      readonly event: (event: OtherEvent) => Event
+      readonly state: { readonly get: (state: State) => Other; readonly set: (state: Other) => State }
     }
   ): View<Other, OtherEvent>
 } = dual(
@@ -252,7 +252,7 @@ export const dimap: {
       readonly event: (event: OtherEvent) => Event
       readonly state: { readonly get: (state: State) => Other; readonly set: (state: Other) => State }
     }
-  ): View<Other, OtherEvent> => mapState<State, OtherEvent, Other>(mapEvent(self, options.event), options.state)
+  ): View<Other, OtherEvent> => mapState(mapEvent(self, options.event), options.state)
 )
 
 /**
@@ -281,7 +281,7 @@ export const adapt: {
   ): <State>(self: View<State, Event>) => View<State, Wide>
   <State, Event, Wide>(
     self: View<State, Event>,
-    filter: (event: Wide) => Result.Result<NoInfer<Event>, unknown>
+    filter: (event: Wide) => Result.Result<Event, unknown>
   ): View<State, Wide>
 } = dual(
   2,
@@ -341,8 +341,8 @@ export const map2: {
     self: View<This, Event>,
     that: View<That, Event>,
     iso: {
-      readonly get: (states: readonly [NoInfer<This>, NoInfer<That>]) => Both
-      readonly set: (both: NoInfer<Both>) => readonly [NoInfer<This>, NoInfer<That>]
+      readonly get: (states: readonly [This, That]) => Both
+      readonly set: (both: NoInfer<Both>) => readonly [This, That]
     }
   ): View<Both, Event>
 } = dual(

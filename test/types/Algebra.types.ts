@@ -1,5 +1,5 @@
 /** Compiled by the type check, never run: what composing infers, and which compositions do not compile. */
-import { type HashMap, Result, Schema } from "effect"
+import { type HashMap, pipe, Result, Schema } from "effect"
 import {
   Category,
   CommandSchema,
@@ -106,16 +106,30 @@ isTrue<
 Orders.decide({ command: { _tag: "Ship" } }, Orders.initialState)
 
 // Mapping.
-isTrue<
-  Equals<Decider.Decider.Command<ReturnType<typeof mapped>>, string> & Equals<typeof lengths, View.View<number, string>>
->()
-const mapped = () => Decider.mapCommand(Payment, (text: string) => text.length)
+const mapped = Decider.mapCommand(Payment, (text: string) => text.length)
+isTrue<Equals<typeof mapped, Decider.Decider<string, number, PaymentEvent, TooMuch>>>()
 // @ts-expect-error: a payment takes a number
 Decider.mapCommand(Payment, (text: string) => text)
 // @ts-expect-error: what goes in must come out
 Decider.mapState(Payment, { get: (paid) => `${paid}`, set: (paid: string) => paid })
-isTrue<Equals<Decider.Decider.Refusal<ReturnType<typeof refused>>, string>>()
-const refused = () => Decider.mapError(Payment, (error) => error._tag as string)
+const refused = Decider.mapError(Payment, (error) => error._tag as string)
+isTrue<Equals<Decider.Decider.Refusal<typeof refused>, string>>()
+
+// They nest, and they chain.
+const wide = {
+  getResult: (event: PaymentEvent | "noise") => (event === "noise" ? Result.fail(event) : Result.succeed(event)),
+  set: (event: PaymentEvent): PaymentEvent | "noise" => event
+}
+const text = { get: String, set: Number }
+const length = (word: string) => word.length
+const nested = Decider.mapState(Decider.mapEvent(Decider.mapCommand(Payment, length), wide), text)
+isTrue<Equals<typeof nested, Decider.Decider<string, string, PaymentEvent | "noise", TooMuch>>>()
+const outward = Decider.mapCommand(Decider.mapEvent(Decider.mapState(Payment, text), wide), length)
+isTrue<Equals<typeof outward, typeof nested>>()
+const chained = pipe(Payment, Decider.mapCommand(length), Decider.mapEvent(wide), Decider.mapState(text))
+isTrue<Equals<typeof chained, typeof nested>>()
+const views2 = View.mapState(View.mapEvent(Limit, wide.set), text)
+isTrue<Equals<typeof views2, View.View<string, PaymentEvent>>>()
 
 // Views: deciders are views, views of different events do not combine.
 const lengths = View.mapEvent(
@@ -123,6 +137,7 @@ const lengths = View.mapEvent(
   (text: string) => text.length
 )
 const views = View.combine({ paid: Payment, count: Limit })
+isTrue<Equals<typeof lengths, View.View<number, string>>>()
 isTrue<Equals<typeof views, View.View<{ readonly paid: number; readonly count: number }, PaymentEvent>>>()
 // @ts-expect-error: one folds texts, the other payments
 View.combine({ lengths, paid: Payment })
