@@ -34,19 +34,17 @@
  */
 import * as Arbitrary from "effect/Arbitrary"
 import * as Data from "effect/Data"
-import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Decider } from "../decider/Decider.ts"
 import * as EventSchema from "../decider/EventSchema.ts"
 import { walks } from "./internal/laws/generate.ts"
 import { type Broken, lawKey, statements } from "./internal/laws/law.ts"
+import { search } from "./internal/laws/search.ts"
 import type { Codec, Setup } from "./internal/laws/setup.ts"
 import * as Shapes from "./internal/laws/shapes.ts"
-import { simplify } from "./internal/laws/simplify.ts"
 import { tagsOfSchema } from "./internal/laws/tags.ts"
 import * as Tally from "./internal/laws/tally.ts"
-import * as Walk from "./internal/laws/walk.ts"
 import * as Words from "./internal/laws/words.ts"
 
 /**
@@ -358,10 +356,10 @@ export const check = <Command, State, Event, Refusal = never>(
     },
     saw: tally.saw
   }
-  let runs = 0
+  let walked = 0
   const report = (failure: Failure<Command, Event, Refusal> | undefined): Report<Command, Event, Refusal> => ({
     seed,
-    runs,
+    runs: walked,
     decisions: sum(tally.asked.values()),
     states: tally.states.size,
     commands: Object.fromEntries(
@@ -387,85 +385,41 @@ export const check = <Command, State, Event, Refusal = never>(
     return missed.commands.length + missed.events.length + missed.laws.length === 0 ? undefined : missed
   }
 
-  const wanted = options.runs ?? 100
-  const checkShapes = () => Shapes.check(events, { runs: wanted, seed, replay: options.replay }, tally.saw.check)
-  if (options.replay !== undefined && Shapes.isToken(options.replay)) {
-    const shape = checkShapes()
-    return report(
-      shape === undefined ? { _tag: "NotReproduced", replay: options.replay } : violated(shape.broken, [], shape.replay)
-    )
+  const { replay, runs = 100 } = options
+  const notReproduced = () => report({ _tag: "NotReproduced", replay: replay! })
+  const shapes = () => {
+    const found = Shapes.check(events, { runs, seed, replay }, tally.saw.check)
+    return found && report(violated(found.broken, [], found.replay))
+  }
+  if (replay !== undefined && Shapes.isToken(replay)) {
+    return shapes() ?? notReproduced()
   }
   const { size, steps } = walks<Command>(command, options.length ?? 100)
-  let failure: Failure<Command, Event, Refusal> | undefined
-  for (let round = 0; round < 10; round++) {
-    // A shorter list counts only when it breaks the same law: else shrinking would wander off to another one.
-    let law: string | undefined
-    let found: Walk.Walk<Command, Event, Refusal> | undefined
-    const result = Effect.runSync(
-      Arbitrary.checkEffect(
-        steps,
-        (each) => {
-          runs++
-          const walk = Walk.walk(setup, each)
-          if (walk.broken === undefined) {
-            return true
-          }
-          const broken = lawKey(walk.broken.law, walk.broken.which)
-          law ??= broken
-          if (law !== broken) {
-            return true
-          }
-          found = walk
-          return false
-        },
-        {
-          runs: wanted,
-          seed: round === 0 ? seed : `${seed}, round ${round + 1}`,
-          size,
-          maxShrinks: 2000,
-          maxDiscards: Math.max(100, wanted * 10),
-          concurrency: 1,
-          replay: options.replay
-        }
-      )
-    )
-    if (result._tag === "Falsified" && found?.broken !== undefined) {
-      let walk = found as Walk.Violation<Command, Event, Refusal>
-      // As they were spoken: what each refers to is put in.
-      simplify(
-        walk.decided.map(({ command }) => command),
-        (commands) => {
-          const other = Walk.walk(
-            setup,
-            commands.map((command) => ({ command, dice: 0 }))
-          )
-          if (!Walk.isViolation(other) || lawKey(other.broken.law, other.broken.which) !== law) {
-            return false
-          }
-          walk = other
-          return true
-        },
-        setup.isCommand
-      )
-      return report(violated(walk.broken, walk.decided, result.replay))
+  for (let round = 1; ; round++) {
+    const roundSeed = round === 1 ? seed : `${seed}, round ${round}`
+    const outcome = search(setup, steps, { runs, size, seed: roundSeed, replay })
+    walked += outcome.runs
+    if (outcome._tag === "Broken") {
+      return report(violated(outcome.walk.broken, outcome.walk.decided, outcome.replay))
     }
-    if (options.replay !== undefined) {
-      return report({ _tag: "NotReproduced", replay: options.replay })
+    if (outcome._tag === "NotGenerated") {
+      return report({ _tag: "NotGenerated", discards: outcome.discards })
     }
-    if (result._tag === "Exhausted") {
-      return report({ _tag: "NotGenerated", discards: result.discards })
+    if (replay !== undefined) {
+      return notReproduced()
     }
-    const shape = round === 0 ? checkShapes() : undefined
-    if (shape !== undefined) {
-      return report(violated(shape.broken, [], shape.replay))
+    const broken = round === 1 ? shapes() : undefined
+    if (broken !== undefined) {
+      return broken
     }
-    failure = unreached()
-    if (failure === undefined) {
-      break
+    const failure = unreached()
+    if (failure === undefined || round === mostRounds) {
+      return report(failure)
     }
   }
-  return report(failure)
 }
+
+const mostRounds = 10
 
 /**
  * Checks the laws and throws {@link LawsFailed} when one is broken or something was never reached. For a test, one line:

@@ -578,6 +578,7 @@ describe("a failure", () => {
     const mended = DeciderLaws.check({ ...broken, decider: Cart, replay: first.replay })
     assert.deepStrictEqual(mended.failure, { _tag: "NotReproduced", replay: first.replay })
     assert.throws(() => DeciderLaws.assert({ ...broken, decider: Cart, replay: first.replay }), /Nothing was found/)
+    assert.strictEqual(DeciderLaws.check({ ...broken, replay: "no token" }).failure?._tag, "NotReproduced")
   })
 
   it("shrinks to the law that was broken first, not to another one", () => {
