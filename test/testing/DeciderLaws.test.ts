@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Result, Schema, SchemaTransformation } from "effect"
+import { Arbitrary, BigDecimal, DateTime, Result, Schema, SchemaTransformation } from "effect"
 import { Decider, EventSchema, Upcaster } from "effect-decider"
 import { DeciderLaws } from "effect-decider/testing"
 import { Cart, CartCommand, CartEvent, CartEvents, CartIsEmpty, CartRefusal, CartState } from "./fixtures/cart.ts"
@@ -243,6 +243,24 @@ describe("each law", () => {
       }),
       command: Schema.Literal("count"),
       event: CountedEvent
+    })
+  })
+
+  it("nor have values of Effect that compute a field when they are asked", () => {
+    const priced = Schema.TaggedUnion({ Priced: { price: Schema.BigDecimal, at: Schema.DateTimeUtc } })
+    type Price = { readonly last: BigDecimal.BigDecimal; readonly hours: number }
+    DeciderLaws.assert({
+      decider: Decider.make({
+        initialState: { last: BigDecimal.fromStringUnsafe("0"), hours: 0 },
+        decide: (event: typeof priced.Type, _state: Price) => Result.succeed([event]),
+        evolve: ({ last }, { at, price }: typeof priced.Type) => ({
+          last: BigDecimal.normalize(last).value === 7n ? last : price,
+          hours: DateTime.toPartsUtc(at).hour
+        })
+      }),
+      command: priced,
+      event: priced,
+      state: Schema.Struct({ last: Schema.BigDecimal, hours: Schema.Int })
     })
   })
 

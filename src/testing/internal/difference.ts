@@ -2,6 +2,7 @@
  * Finds where two values differ, to say it in a failure.
  */
 import * as Chunk from "effect/Chunk"
+import * as Equal from "effect/Equal"
 import * as HashMap from "effect/HashMap"
 import * as HashSet from "effect/HashSet"
 import { show } from "./show.ts"
@@ -22,7 +23,8 @@ export const difference = (actual: unknown, expected: unknown, path = ""): strin
  * The first place where two values differ as data: what a store or a rule of a domain can tell apart.
  *
  * Like {@link difference}, but `0` is `-0`, which JSON cannot hold, a field that is `undefined` is a field that is missing,
- * and an object without a prototype is a plain object. Functions are the same when their text is.
+ * and an object without a prototype is a plain object. What says itself what it equals is believed: `1.50` is `1.5` to
+ * `BigDecimal`. Functions are the same when their text is.
  */
 export const differenceAsData = (actual: unknown, expected: unknown, path = ""): string | undefined =>
   compare(actual, expected, path, true)
@@ -38,6 +40,9 @@ const compare = (actual: unknown, expected: unknown, path: string, asData: boole
   }
   if (prototypeOf(actual, asData) !== prototypeOf(expected, asData)) {
     return `${at(path)}expected ${show(expected)}, saw ${show(actual)}, which is of another kind`
+  }
+  if (asData && Equal.isEqual(actual) && Equal.equals(actual, expected)) {
+    return undefined
   }
   if (isArrayLike(actual) && isArrayLike(expected) && actual.length !== expected.length) {
     return `${at(path)}expected ${expected.length} elements, ${show(expected)}, saw ${actual.length}, ${show(actual)}`

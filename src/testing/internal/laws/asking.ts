@@ -13,6 +13,7 @@ import type { Setup } from "./setup.ts"
 export interface Asking<in Command, in out State, in out Event, out Refusal> {
   readonly decide: (command: Command, state: State, where: string) => Result.Result<ReadonlyArray<Event>, Refusal>
   readonly evolve: (state: State, event: Event, where: string) => State
+  /** Without guard: each event was folded before, and a history is folded from each of its places. */
   readonly foldFrom: (state: State, events: ReadonlyArray<Event>, where: string) => State
   readonly isTerminal: (state: State, where: string) => boolean
   /** Two values are the same, as data. */
@@ -67,7 +68,10 @@ export const make = <Command, State, Event, Refusal>({
     },
     evolve,
     foldFrom: (state, events, where) =>
-      events.reduce((state, event) => evolve(state, event, `${where}, folding ${show(event)}`), state),
+      events.reduce((state, event) => {
+        saw.check("evolve")
+        return orBroken({ law: "evolve", where }, () => decider.evolve(state, event))
+      }, state),
     isTerminal: (state, where) => call("isTerminal", where, [state], () => decider.isTerminal(state)),
     same(law, where, actual, expected, which) {
       saw.check(lawKey(law, which))

@@ -2,6 +2,7 @@
  * Catches functions that change what they are given.
  */
 import * as Chunk from "effect/Chunk"
+import * as Equal from "effect/Equal"
 import * as HashMap from "effect/HashMap"
 import * as HashSet from "effect/HashSet"
 import { difference } from "../difference.ts"
@@ -55,8 +56,10 @@ const protect = (
     return all
   }
   const copy = copyOf(value)
+  // Effect's own values compute some of their fields when first asked. That is no change.
+  const isLazy = Equal.isEqual(value)
   checks.push(() => {
-    const found = difference(copyOf(value), copy)
+    const found = difference(isLazy ? fieldsOf(value, Object.keys(copy)) : copyOf(value), copy)
     if (found !== undefined) {
       putBack(value, copy)
     }
@@ -83,8 +86,13 @@ const copyOf = (value: object): Copy => {
   if (value instanceof Date) {
     return value.getTime()
   }
-  return ArrayBuffer.isView(value) ? bytesOf(value).slice() : { ...value }
+  return ArrayBuffer.isView(value)
+    ? bytesOf(value).slice()
+    : Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined || !Equal.isEqual(value)))
 }
+
+const fieldsOf = (value: object, keys: ReadonlyArray<string>): Copy =>
+  Object.fromEntries(keys.map((key) => [key, (value as Record<string, unknown>)[key]]))
 
 const putBack = (value: object, copy: Copy): void => {
   if (value instanceof Map) {
