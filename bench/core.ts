@@ -1,7 +1,7 @@
 /**
  * The pure core against a bare loop, and the memory store with and without a decider above it.
  */
-import { Arbitrary, Effect, Result, Schema } from "effect"
+import { Arbitrary, Effect, HashMap, Result, Schema } from "effect"
 import {
   Category,
   CommandHandler,
@@ -78,6 +78,59 @@ const folded = (state: number): number => {
   }
   return history.length
 }
+
+// Eight deciders side by side, each with its own functions, so that no call site sees only one of them.
+const labels = ["a", "b", "c", "d", "e", "f", "g", "h"] as const
+type Label = (typeof labels)[number]
+const part = () =>
+  Decider.make({
+    initialState,
+    decide,
+    evolve: (state: Account, event: AccountEvent): Account => evolve(state, event)
+  })
+const parts = { a: part(), b: part(), c: part(), d: part(), e: part(), f: part(), g: part(), h: part() }
+const Composed = Decider.composeAll(parts)
+const labelled = history.map((event, i) => ({ _tag: labels[i % labels.length]!, event }))
+
+/** What one would write by hand: states in a mutable record, the event's part looked up by its label. */
+const bareParts = (): number => {
+  const states: Record<Label, Account> = { ...Composed.initialState }
+  for (const { _tag, event } of labelled) {
+    states[_tag] = parts[_tag].evolve(states[_tag], event)
+  }
+  return labels.reduce((sum, label) => sum + states[label].balance, 0)
+}
+
+const composedFold = (): number => {
+  const states: Record<Label, Account> = Decider.fold(Composed, labelled)
+  return labels.reduce((sum, label) => sum + states[label].balance, 0)
+}
+
+// As many events on few keys as on many, so that what the number of keys costs shows. The keys come in no order.
+const keyed = (keys: number) =>
+  history.slice(0, 500_000).map((event, i) => ({ key: `account-${(i * 7919) % keys}`, event }))
+const hundred = keyed(100)
+const hundredThousand = keyed(100_000)
+const AccountsByKey = Decider.many(Made)
+
+const bareKeys = (events: typeof hundred): number => {
+  const states = new Map<string, Account>()
+  for (const { event, key } of events) {
+    states.set(key, evolve(states.get(key) ?? initialState, event))
+  }
+  return states.size
+}
+
+const foldKeys = (events: typeof hundred, keys: number): number => {
+  if (HashMap.size(Decider.fold(AccountsByKey, events)) !== keys) {
+    throw new Error("a key is missing")
+  }
+  return events.length
+}
+
+// Appended one at a time to 100,000 keys that are there: what one command of a running system costs.
+const grown = Decider.fold(AccountsByKey, hundredThousand)
+const touches = hundredThousand.slice(0, 100_000)
 
 const streams = 10_000
 const appends = 100_000
@@ -178,6 +231,57 @@ export const open: OpenSuite = ({ quick }) =>
             }
           ],
           quick ? { rounds: 5, warmups: 3 } : { rounds: 21, warmups: 5 }
+        )
+      },
+      {
+        title: `Fold of ${count(labelled.length)} events of eight deciders in memory`,
+        unit: "events/s",
+        run: compare(
+          [
+            { name: "bare for loop over a mutable record (floor)", run: Effect.sync(() => folded(bareParts())) },
+            {
+              name: "Decider.composeAll of eight, fold",
+              run: Effect.sync(() => folded(composedFold())),
+              bar: { ratio: 0.4 }
+            }
+          ],
+          quick ? { rounds: 5, warmups: 3 } : { rounds: 21, warmups: 5 }
+        )
+      },
+      {
+        title: `Fold of ${count(hundred.length)} events of many keys in memory`,
+        unit: "events/s",
+        run: compare(
+          [
+            {
+              name: "Decider.many, 100 keys (floor)",
+              run: Effect.sync(() => foldKeys(hundred, 100))
+            },
+            {
+              name: "Decider.many, 100,000 keys",
+              run: Effect.sync(() => foldKeys(hundredThousand, 100_000)),
+              // A state that is copied for every event would be at a thousandth.
+              bar: { ratio: 0.05 }
+            },
+            {
+              name: "Decider.many, one event at a time onto 100,000 keys",
+              run: Effect.sync(() => {
+                for (const event of touches) {
+                  AccountsByKey.evolve(grown, event)
+                }
+                return touches.length
+              })
+            },
+            {
+              name: "mutable Map, 100,000 keys",
+              kind: "floor",
+              run: Effect.sync(() => {
+                bareKeys(hundredThousand)
+                return hundredThousand.length
+              })
+            }
+          ],
+          quick ? { rounds: 5, warmups: 3 } : { rounds: 11, warmups: 3 }
         )
       },
       {

@@ -22,6 +22,8 @@ export const connections = 32
 export interface Server {
   readonly facts: Readonly<Record<string, string>>
   readonly maxConnections: number
+  /** Whether it was started here, so that it reads the files of this machine. */
+  readonly isOurs: boolean
   /** A new database with nothing in it, dropped with the scope. */
   readonly emptyDatabase: Effect.Effect<EmptyDatabase, unknown, Scope>
   /** A new database with a store and the table of the floor. */
@@ -78,6 +80,7 @@ export const openServer = Effect.gen(function* () {
       })
     },
     maxConnections: Number(settings.get("max_connections")),
+    isOurs: "directory" in server,
     emptyDatabase,
     database: Effect.gen(function* () {
       const empty = yield* emptyDatabase
@@ -94,7 +97,7 @@ export const client = (config: PgClient.PgPoolConfig, maxConnections: number) =>
   )
 
 export const openStore = (sql: PgClient.PgClient) =>
-  Effect.map(Layer.build(Layer.fresh(PgEventStore.layer())), (context) =>
+  Effect.map(Layer.build(Layer.fresh(PgEventStore.layerClient())), (context) =>
     Context.get(context, EventStore.EventStore)
   ).pipe(Effect.provideService(PgClient.PgClient, sql))
 

@@ -5,9 +5,12 @@ import { Effect, Schedule } from "effect"
 import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { CannotRun, compare, type Contestant, facts, type Measured, type OpenSuite, type Section } from "./measure.ts"
+import { hotStreams } from "./hotStreams.ts"
+import { imports } from "./imports.ts"
 import * as Pgbench from "./pgbench.ts"
 import { connections, openServer, type Server, table } from "./postgres.ts"
 import { appendContestants, fill, onDatabase, payloadBytes, plan, type Plan, sections, times } from "./workload.ts"
+import * as Wakeups from "./wakeups.ts"
 import type { Assignment, Turn } from "./worker.ts"
 
 /** Callers, and what is asked of their appends against the one-row INSERT of as many. */
@@ -26,7 +29,7 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
     store: "PgEventStore",
     client: "@effect/sql-pg",
     batchCallers: [1, 32],
-    bars: { load: { p50: 45 }, read: { ratio: 0.9 }, decoded: { ratio: 0.5 } },
+    bars: { load: { p50: 45 }, read: { ratio: 0.9 }, decoded: { ratio: 0.5 }, execute: { ratio: 0.6 } },
     executeCallers: 128
   })
   return {
@@ -42,6 +45,10 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
       common.readEverything,
       processes(server, schedule),
       common.execute,
+      ...hotStreams(server, schedule),
+      Wakeups.delivery(server, schedule),
+      ...Wakeups.telling(server, schedule),
+      ...(server.isOurs ? [imports(server, schedule)] : []),
       disk(server, schedule)
     ]
   }

@@ -336,7 +336,12 @@ export const ownStreams = (streams: number): (() => string) => {
 export const executions = Effect.fnUntraced(function* (
   { store }: Database,
   names: { readonly store: string },
-  options: { readonly callers: number; readonly streams: number; readonly commands: number }
+  options: {
+    readonly callers: number
+    readonly streams: number
+    readonly commands: number
+    readonly bar?: Contestant["bar"]
+  }
 ) {
   const handler = yield* carts(store)
   const perCaller = Math.ceil(options.streams / options.callers)
@@ -355,7 +360,8 @@ export const executions = Effect.fnUntraced(function* (
       run: loop(limits, () => {
         const next = ownStreams(perCaller)
         return () => handler.execute(next(), newItem(), { metadata: newMetadata() })
-      })
+      }),
+      bar: options.bar
     }
   ]
   return contestants
@@ -373,6 +379,7 @@ export const sections = <D extends Database>(
       readonly load: Contestant["bar"]
       readonly read: Contestant["bar"]
       readonly decoded: Contestant["bar"]
+      readonly execute: Contestant["bar"]
     }
     readonly executeCallers: number
   }
@@ -429,7 +436,12 @@ export const sections = <D extends Database>(
         executions(
           database,
           { store: `${options.store}.append` },
-          { callers: options.executeCallers, streams: 1024, commands: quick ? 1024 : 10_240 }
+          {
+            callers: options.executeCallers,
+            streams: 1024,
+            commands: quick ? 1024 : 10_240,
+            bar: options.bars?.execute
+          }
         ),
       rounds
     )

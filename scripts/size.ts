@@ -35,6 +35,35 @@ const budgets: ReadonlyArray<Budget> = [
     total: 4500
   },
   {
+    // What the algebra costs is paid by who uses it: of these three one combinator each.
+    name: "two deciders composed",
+    code: `import { Result } from "effect"; import { Decider } from "effect-decider"; ${oneDecider}
+      console.log(Decider.fold(Decider.composeAll({ a: Light, b: Light }), []))`,
+    own: 1000,
+    total: 4500
+  },
+  {
+    name: "a view with fold",
+    code: `import { View } from "effect-decider"
+      console.log(View.fold(View.make({ initialState: 0, evolve: (sum, by) => sum + by }), [1]))`,
+    own: 400,
+    total: 1000
+  },
+  {
+    name: "a process with collectFold",
+    code: `import { Process } from "effect-decider"
+      const Echo = Process.make({ initialState: 0, evolve: (n) => n + 1, react: () => [], resume: () => [] })
+      console.log(Process.collectFold(Echo, 0, [1]))`,
+    own: 400,
+    total: 1000
+  },
+  {
+    name: "a decider per key (many)",
+    code: `import { Result } from "effect"; import { Decider } from "effect-decider"; ${oneDecider}
+      console.log(Decider.fold(Decider.many(Light), []))`,
+    own: 1000
+  },
+  {
     name: "the whole Decider module",
     code: `import { Decider } from "effect-decider"; console.log(Decider)`
   },

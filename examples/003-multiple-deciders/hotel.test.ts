@@ -21,7 +21,7 @@ const stores: Record<string, Layer.Layer<EventStore.EventStore, unknown>> = {
       return SqliteEventStore.layer({ filename: `${yield* fs.makeTempDirectoryScoped()}/hotel.db` })
     })
   ).pipe(Layer.provide(NodeFileSystem.layer)),
-  PostgreSQL: PgEventStore.layer().pipe(Layer.provide(Postgres.layer()))
+  PostgreSQL: PgEventStore.layerClient().pipe(Layer.provide(Postgres.layer()))
 }
 
 type Services = EventStore.EventStore | Hotel.Rooms | Hotel.Guests | Hotel.Bookings

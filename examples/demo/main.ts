@@ -70,7 +70,7 @@ const store = args.memory
           Effect.gen(function* () {
             yield* makeFolder
             const { url } = yield* fromEnvironment({ directory: "data/postgres" })
-            return PgEventStore.layerUrl(Redacted.make(url))
+            return PgEventStore.layer({ url: Redacted.make(url) })
           })
         )
       }

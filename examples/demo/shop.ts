@@ -104,7 +104,7 @@ export type JarEvent = typeof JarEvent.Type
 
 /** The state is who has tipped already: a coin for an order is dropped once. The command is the order. */
 export const Jar = Decider.make({
-  initialState: new Set<string>() as ReadonlySet<string>,
+  initialState: new Set<string>(),
   decide: (order: string, tipped: ReadonlySet<string>) =>
     Result.succeed(tipped.has(order) ? [] : [JarEvent.cases.CoinDropped.make({ order })]),
   evolve: (tipped, event: JarEvent) => new Set([...tipped, event.order])

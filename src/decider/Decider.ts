@@ -19,6 +19,7 @@
 import { absurd, constFalse, constTrue, dual, identity } from "effect/Function"
 import * as HashMap from "effect/HashMap"
 import * as Result from "effect/Result"
+import * as Fold from "./internal/fold.ts"
 import * as Product from "./internal/product.ts"
 import type { Keyed, KeyedEvent } from "./Keyed.ts"
 import type { LabelledCommand, LabelledEvent } from "./Labelled.ts"
@@ -267,25 +268,7 @@ export const foldFrom: {
     state: NoInfer<State>,
     events: Iterable<NoInfer<Event>>
   ): State
-} = dual(
-  3,
-  <C, State, Event, Err>(self: Decider<C, State, Event, Err>, state: State, events: Iterable<Event>): State => {
-    const evolve = self.evolve
-    if (isArray(events)) {
-      // Histories are arrays, and counting is up to twice as fast as iterating.
-      for (let i = 0; i < events.length; i++) {
-        state = evolve(state, events[i]!)
-      }
-      return state
-    }
-    for (const event of events) {
-      state = evolve(state, event)
-    }
-    return state
-  }
-)
-
-const isArray: <A>(values: Iterable<A>) => values is ReadonlyArray<A> = Array.isArray
+} = dual(3, Fold.foldFrom)
 
 /**
  * Folds a history into the state it leads to.
@@ -474,11 +457,11 @@ export const mapCommand: {
  * @since 0.1.0
  */
 export const mapEvent: {
-  <Event, Wide>(prism: {
+  <Event, const Wide>(prism: {
     readonly getResult: (event: Wide) => Result.Result<Event, unknown>
     readonly set: (event: Event) => NoInfer<Wide>
   }): <Command, State, Err>(self: Decider<Command, State, Event, Err>) => Decider<Command, State, Wide, Err>
-  <Command, State, Event, Err, Wide>(
+  <Command, State, Event, Err, const Wide>(
     self: Decider<Command, State, Event, Err>,
     prism: {
       readonly getResult: (event: Wide) => Result.Result<Event, unknown>
@@ -639,14 +622,14 @@ export const mapError: {
  * @since 0.1.0
  */
 export const dimap: {
-  <Command, Event, OtherCommand, Wide>(options: {
+  <Command, Event, OtherCommand, const Wide>(options: {
     readonly command: (command: OtherCommand) => Command
     readonly event: {
       readonly getResult: (event: Wide) => Result.Result<Event, unknown>
       readonly set: (event: Event) => NoInfer<Wide>
     }
   }): <State, Err>(self: Decider<Command, State, Event, Err>) => Decider<OtherCommand, State, Wide, Err>
-  <Command, State, Event, Err, OtherCommand, Wide>(
+  <Command, State, Event, Err, OtherCommand, const Wide>(
     self: Decider<Command, State, Event, Err>,
     options: {
       readonly command: (command: OtherCommand) => Command
@@ -700,14 +683,14 @@ export const dimap: {
  * @since 0.1.0
  */
 export const adapt: {
-  <Command, Event, WideCommand, Wide>(options: {
+  <Command, Event, WideCommand, const Wide>(options: {
     readonly command: (command: WideCommand) => Result.Result<Command, unknown>
     readonly event: {
       readonly getResult: (event: Wide) => Result.Result<Event, unknown>
       readonly set: (event: Event) => NoInfer<Wide>
     }
   }): <State, Err>(self: Decider<Command, State, Event, Err>) => Decider<WideCommand, State, Wide, Err>
-  <Command, State, Event, Err, WideCommand, Wide>(
+  <Command, State, Event, Err, WideCommand, const Wide>(
     self: Decider<Command, State, Event, Err>,
     options: {
       readonly command: (command: WideCommand) => Result.Result<Command, unknown>

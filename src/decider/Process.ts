@@ -19,7 +19,8 @@
  */
 import { dual } from "effect/Function"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
+// By name: a bundler keeps `Schema.Int` where nobody uses the error, and all of Schema with it.
+import { Int, TaggedError } from "effect/Schema"
 import type { Decider } from "./Decider.ts"
 import type { Keyed } from "./Keyed.ts"
 
@@ -226,8 +227,8 @@ export interface Collected<out State, out Command> {
  * @category errors
  * @since 0.1.0
  */
-export class OutOfFuel extends Schema.TaggedError<OutOfFuel>("effect-decider/decider/OutOfFuel")("OutOfFuel", {
-  fuel: Schema.Int
+export class OutOfFuel extends TaggedError<OutOfFuel>("effect-decider/decider/OutOfFuel")("OutOfFuel", {
+  fuel: Int
 }) {
   override get message(): string {
     return (

@@ -15,6 +15,7 @@
 import { dual, identity } from "effect/Function"
 import * as HashMap from "effect/HashMap"
 import * as Result from "effect/Result"
+import * as Fold from "./internal/fold.ts"
 import * as Product from "./internal/product.ts"
 import type { KeyedEvent } from "./Keyed.ts"
 import type { LabelledEvent } from "./Labelled.ts"
@@ -119,12 +120,7 @@ export const empty: View<undefined, never> = { initialState: undefined, evolve: 
 export const foldFrom: {
   <State, Event>(state: State, events: Iterable<Event>): (self: View<State, Event>) => State
   <State, Event>(self: View<State, Event>, state: NoInfer<State>, events: Iterable<NoInfer<Event>>): State
-} = dual(3, <State, Event>(self: View<State, Event>, state: State, events: Iterable<Event>): State => {
-  for (const event of events) {
-    state = self.evolve(state, event)
-  }
-  return state
-})
+} = dual(3, Fold.foldFrom)
 
 /**
  * Folds a history into the state it leads to.

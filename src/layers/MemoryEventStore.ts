@@ -10,7 +10,7 @@
  *
  * @since 0.1.0
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
@@ -23,13 +23,14 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Criteria from "../store/Criteria.ts"
 import * as EventStore from "../store/EventStore.ts"
+import * as ExpectedVersion from "../store/ExpectedVersion.ts"
 import { transactionEnded } from "../store/internal/ended.ts"
 import * as Import from "../store/internal/import.ts"
 import * as Verdict from "../store/internal/verdict.ts"
 import type { NewEvent } from "../store/NewEvent.ts"
 import type { Position } from "../store/Position.ts"
 import type { RecordedEvent } from "../store/RecordedEvent.ts"
-import type { AppendError, ImportError } from "../store/StoreError.ts"
+import { type AppendError, type ImportError, VersionConflict } from "../store/StoreError.ts"
 import * as StreamId from "../store/StreamId.ts"
 import * as StreamVersion from "../store/StreamVersion.ts"
 import * as Listeners from "./internal/listeners.ts"
@@ -55,7 +56,7 @@ export const maxScanned = 10_000
  */
 export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync(() => {
   const log = new Log()
-  const root = new Turn(undefined, 0)
+  const root = new Turn(undefined, 0, 0, 0)
   const Current = Context.Reference<Turn>(`effect-decider/layers/MemoryEventStore/Turn/${nextStore++}`, {
     defaultValue: () => root
   })
@@ -71,19 +72,31 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
   const appended = (
     turn: Turn,
     writes: NonEmptyReadonlyArray<EventStore.Write>,
+    options: EventStore.AppendAllOptions,
     fiber: Fiber.Fiber<unknown, unknown>
   ) => {
-    const answer = append(log, turn, writes, fiber)
+    const answer = append(log, turn, writes, options, fiber)
     if (turn === root) {
       committed()
     }
     return answer
   }
 
-  const reading = <A>(read: (visible: number) => A): Effect.Effect<A> =>
+  const reading = <A>(read: (visible: number, turn: Turn) => A): Effect.Effect<A> =>
     Effect.withFiber((fiber) => {
       const turn = fiber.getRef(Current)
-      return turn.isOpen ? Effect.succeed(read(turn.visible(log))) : transactionEnded
+      return turn.isOpen ? Effect.succeed(read(turn.visible(log), turn)) : transactionEnded
+    })
+
+  const writing = <A, E>(write: (turn: Turn, fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>) =>
+    Effect.withFiber<A, E>((fiber) => {
+      const turn = fiber.getRef(Current)
+      return turn.busy === 0
+        ? write(turn, fiber)
+        : inTurn(
+            turn,
+            Effect.suspend(() => write(turn, fiber))
+          )
     })
 
   const withTransaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -112,23 +125,16 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
     })
 
   return EventStore.make({
-    appendAll: (writes) =>
-      Effect.withFiber((fiber) => {
-        const turn = fiber.getRef(Current)
-        return turn.busy === 0
-          ? appended(turn, writes, fiber)
-          : inTurn(
-              turn,
-              Effect.suspend(() => appended(turn, writes, fiber))
-            )
-      }),
-    load: (stream, after) =>
-      reading((visible) => {
+    appendAll: (writes, options) => writing((turn, fiber) => appended(turn, writes, options, fiber)),
+    load: (stream, after, idempotencyKey) =>
+      reading((visible, turn) => {
         const version = log.version(stream, visible)
-        return {
+        const loaded = {
           events: after < version ? log.stream(stream).slice(after, version) : [],
           version: StreamVersion.make(version)
         }
+        const recorded = idempotencyKey === undefined ? undefined : turn.record(log, idempotencyKey)
+        return recorded === undefined ? loaded : { ...loaded, recorded }
       }),
     readStreamPage: (stream, range) => reading((visible) => streamPage(log, stream, range, visible)),
     readPage: (range) => reading((visible) => page(log, range, visible)),
@@ -138,6 +144,18 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
         const version = log.version(stream, visible)
         const later = log.stream(stream).findIndex((event) => event.recordedAt.epochMilliseconds > until)
         return StreamVersion.make(later === -1 ? version : Math.min(later, version))
+      }),
+    tombstone: (stream, expected) =>
+      writing((turn): Effect.Effect<StreamVersion.StreamVersion, VersionConflict> => {
+        if (!turn.isOpen) {
+          return transactionEnded
+        }
+        const actual = StreamVersion.make(log.stream(stream).length)
+        if (actual === 0 || !ExpectedVersion.matches(expected, actual)) {
+          return Effect.fail(new VersionConflict({ stream, expected, actual }))
+        }
+        log.closed.add(stream)
+        return Effect.succeed(actual)
       }),
     listStreams: (range) => reading((visible) => log.list(range, visible)),
     isInTransaction: Effect.withFiber((fiber) => Effect.succeed(fiber.getRef(Current) !== root)),
@@ -161,7 +179,9 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
         Listeners.stream
       )
     ),
-    withTransaction
+    withTransaction,
+    purgeIdempotencyRecords: (before) =>
+      writing((turn) => (turn.isOpen ? Effect.succeed(log.records.purge(before, turn.isRoot)) : transactionEnded))
   })
 })
 
@@ -203,6 +223,9 @@ const noEvents: ReadonlyArray<RecordedEvent> = []
 class Log {
   /** The event at position `n` has the index `n - 1`. */
   readonly events: Array<RecordedEvent> = []
+  readonly records = new Records()
+  /** The streams that have a tombstone, in the order of getting it. */
+  readonly closed = new Set<StreamId.StreamId>()
   /** The event with version `n` has the index `n - 1`. A stream without events is not in it. */
   private readonly streams = new Map<StreamId.StreamId, Array<RecordedEvent>>()
   /** The names of the streams, sorted when a listing needs them; none until there is a listing. */
@@ -222,6 +245,7 @@ class Log {
     const recorded = this.streams.get(stream)
     const current = recorded === undefined ? 0 : recorded.length
     return events.length > 0 &&
+      !(this.closed.size > 0 && this.closed.has(stream)) &&
       (expected._tag === "Exact" ? expected.version === current : current === 0 && expected._tag !== "StreamExists")
       ? this.record(stream, recorded ?? this.open(stream), events, clock)
       : undefined
@@ -337,6 +361,15 @@ class Log {
   }
 
   /**
+   * Takes back all but the first `count` tombstones.
+   */
+  reopen(count: number): void {
+    for (const stream of Array.from(this.closed).slice(count)) {
+      this.closed.delete(stream)
+    }
+  }
+
+  /**
    * Takes back all but the first `length` events.
    */
   truncate(length: number): void {
@@ -353,6 +386,71 @@ class Log {
 }
 
 /**
+ * The idempotency records. What open transactions change is noted, so that it can be taken back and not be seen outside.
+ */
+class Records {
+  private readonly byKey = new Map<string, Remembered>()
+  private readonly changes: Array<readonly [key: string, before: Remembered | undefined]> = []
+
+  /** How many changes open transactions have made up to now. */
+  get changed(): number {
+    return this.changes.length
+  }
+
+  /** The record of a key as it was before all but the first `changed` changes. */
+  get(key: string, changed: number): EventStore.IdempotencyRecord | undefined {
+    for (let i = changed; i < this.changes.length; i++) {
+      if (this.changes[i]![0] === key) {
+        return this.changes[i]![1]?.record
+      }
+    }
+    return this.byKey.get(key)?.record
+  }
+
+  add(record: EventStore.IdempotencyRecord, at: number, isFinal: boolean): void {
+    if (!isFinal) {
+      this.changes.push([record.key, undefined])
+    }
+    this.byKey.set(record.key, { record, at })
+  }
+
+  purge(before: number, isFinal: boolean): number {
+    let purged = 0
+    for (const [key, remembered] of this.byKey) {
+      if (remembered.at < before) {
+        if (!isFinal) {
+          this.changes.push([key, remembered])
+        }
+        this.byKey.delete(key)
+        purged++
+      }
+    }
+    return purged
+  }
+
+  /** Takes back all but the first `changed` changes. */
+  rollback(changed: number): void {
+    while (this.changes.length > changed) {
+      const [key, before] = this.changes.pop()!
+      if (before === undefined) {
+        this.byKey.delete(key)
+      } else {
+        this.byKey.set(key, before)
+      }
+    }
+  }
+
+  commit(): void {
+    this.changes.length = 0
+  }
+}
+
+interface Remembered {
+  readonly record: EventStore.IdempotencyRecord
+  readonly at: number
+}
+
+/**
  * Who may write: the store itself, a transaction on it, or a nested one. Appends and nested transactions of one level take
  * turns, so that at any time at most one chain of open transactions goes from the store inwards.
  */
@@ -364,10 +462,18 @@ class Turn {
   private inner: Turn | undefined = undefined
   private readonly outer: Turn | undefined
   private readonly start: number
+  private readonly changed: number
+  private readonly closed: number
 
-  constructor(outer: Turn | undefined, start: number) {
+  constructor(outer: Turn | undefined, start: number, changed: number, closed: number) {
     this.outer = outer
     this.start = start
+    this.changed = changed
+    this.closed = closed
+  }
+
+  get isRoot(): boolean {
+    return this.outer === undefined
   }
 
   /**
@@ -377,8 +483,15 @@ class Turn {
     return this.inner === undefined ? log.events.length : this.inner.start
   }
 
+  /**
+   * The record of a key for who reads on this level.
+   */
+  record(log: Log, key: string): EventStore.IdempotencyRecord | undefined {
+    return log.records.get(key, this.inner === undefined ? log.records.changed : this.inner.changed)
+  }
+
   begin(log: Log): Turn {
-    this.inner = new Turn(this, log.events.length)
+    this.inner = new Turn(this, log.events.length, log.records.changed, log.closed.size)
     return this.inner
   }
 
@@ -387,6 +500,10 @@ class Turn {
     this.inner?.end(log, false)
     if (!commits) {
       log.truncate(this.start)
+      log.records.rollback(this.changed)
+      log.reopen(this.closed)
+    } else if (this.outer!.isRoot) {
+      log.records.commit()
     }
     this.isOpen = false
     this.outer!.inner = undefined
@@ -412,26 +529,65 @@ const append = (
   log: Log,
   turn: Turn,
   writes: NonEmptyReadonlyArray<EventStore.Write>,
+  options: EventStore.AppendAllOptions,
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> => {
   if (!turn.isOpen) {
     return transactionEnded
   }
   const clock = fiber.getRef(Clock.Clock)
+  return options.idempotency.length === 0
+    ? appendPlain(log, writes, clock)
+    : appendRecorded(log, turn, writes, options, clock)
+}
+
+const appendPlain = (
+  log: Log,
+  writes: NonEmptyReadonlyArray<EventStore.Write>,
+  clock: Clock.Clock
+): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> => {
   const written = writes.length === 1 ? log.writePlain(writes[0], clock) : undefined
-  if (written !== undefined) {
-    return Effect.succeed([written])
+  return written === undefined
+    ? executeAll(log, writes, Verdict.all(writes, judge(log)), clock)
+    : Effect.succeed([written])
+}
+
+const appendRecorded = (
+  log: Log,
+  turn: Turn,
+  writes: NonEmptyReadonlyArray<EventStore.Write>,
+  options: EventStore.AppendAllOptions,
+  clock: Clock.Clock
+): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> => {
+  const stored = options.idempotency.flatMap(({ key }) => turn.record(log, key) ?? [])
+  if (isArrayNonEmpty(stored)) {
+    return executeAll(log, writes, Verdict.recorded(writes, options, stored, judge(log)), clock)
   }
-  const verdicts = Verdict.all(writes, (write) => {
-    const events = log.stream(write.stream)
-    return Verdict.one(write, events.length, (version, count) =>
-      events.slice(version, version + count).map((event) => event.id)
-    )
+  return Effect.map(appendPlain(log, writes, clock), (written) => {
+    if (!written.some((answer) => answer.repeated)) {
+      for (const record of options.idempotency) {
+        log.records.add(record, clock.currentTimeMillisUnsafe(), turn.isRoot)
+      }
+    }
+    return written
   })
-  return Result.isFailure(verdicts)
+}
+
+const judge = (log: Log) => (write: EventStore.Write) => {
+  const events = log.stream(write.stream)
+  const idsAfter = (version: number, count: number) => events.slice(version, version + count).map((event) => event.id)
+  return Verdict.one(write, events.length, idsAfter, false, log.closed.has(write.stream))
+}
+
+const executeAll = <E extends AppendError>(
+  log: Log,
+  writes: NonEmptyReadonlyArray<EventStore.Write>,
+  verdicts: Result.Result<ReadonlyArray<Verdict.Verdict>, E>,
+  clock: Clock.Clock
+): Effect.Effect<ReadonlyArray<EventStore.Written>, E> =>
+  Result.isFailure(verdicts)
     ? Effect.fail(verdicts.failure)
     : Effect.succeed(writes.map((write, i) => execute(log, write, verdicts.success[i]!, clock)))
-}
 
 const importBatch = (log: Log, turn: Turn, batch: EventStore.ImportBatch): Effect.Effect<number, ImportError> => {
   if (!turn.isOpen) {
@@ -439,6 +595,7 @@ const importBatch = (log: Log, turn: Turn, batch: EventStore.ImportBatch): Effec
   }
   const planned = Import.plan(batch, {
     version: (stream) => log.stream(stream).length,
+    isTombstoned: (stream) => log.closed.has(stream),
     idAt: (stream, version) => log.stream(stream)[version - 1]!.id
   })
   if (Result.isFailure(planned)) {

@@ -6,42 +6,65 @@
  * of it, so that events and other tables are written together or not at all.
  *
  * Reads in global order stop before the first event that an open transaction may still add, so that a reader with a
- * checkpoint never skips one. A transaction that has appended and stays open holds such readers up, and nobody else.
+ * checkpoint never skips one. A transaction that has appended and stays open holds such readers up, and nobody else. It holds
+ * up itself as well: while somebody else's is open, reads in global order may not show what the own transaction has
+ * appended; `load` and `readStream` always do.
+ *
+ * For PostgreSQL 15 and newer, the primary server: tested on 15 and 18. READ COMMITTED, the default, is the isolation level
+ * that reads in global order need.
  *
  * @since 0.1.0
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Config from "effect/Config"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
+import * as Reactivity from "effect/reactivity/Reactivity"
 import type * as Scope from "effect/Scope"
-import type { SqlClient } from "effect/sql/SqlClient"
+import { SqlClient } from "effect/sql/SqlClient"
 import * as EventStore from "../store/EventStore.ts"
 import type { StoreUnavailable } from "../store/StoreError.ts"
-import type { Mode } from "./internal/migration.ts"
 import * as Changes from "./internal/pgChanges.ts"
 import * as Migrate from "./internal/pgMigrate.ts"
 import * as Primitives from "./internal/pgPrimitives.ts"
 import * as Failure from "./internal/storeFailure.ts"
 
 /**
- * - `schema`: where the tables and functions are; `effect_decider` by default. Stores in different schemas of a database
- *   are independent of each other.
- * - `migrate`: whether they are created and brought up to date when the store is opened (`auto`, the default, safe when
- *   many processes start at once), only checked (`check`, for users who may not create tables), or neither (`off`).
- * - `pollInterval`: how often to look at the head while somebody listens to `changes`, besides at the notifications of
- *   PostgreSQL; 1 second by default. It matters where those get lost, as behind a pooler that cannot LISTEN.
+ * How a store uses its database.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Options {
+export interface PgEventStoreOptions {
+  /**
+   * Where the tables and functions are. Stores in different schemas of a database are independent of each other. Default:
+   * `"effect_decider"`.
+   */
   readonly schema?: string | undefined
-  readonly migrate?: Mode | undefined
+  /**
+   * What to do about the store's tables. Default: `"auto"`.
+   *
+   * - `"auto"` creates them or brings them up to date. Safe when many processes start at once.
+   * - `"check"` looks, and fails when they are not those that this program needs: for users who may not create tables.
+   * - `"off"` does nothing.
+   */
+  readonly migrate?: "auto" | "check" | "off" | undefined
+  /**
+   * How often to look at the head while somebody listens to `changes`, besides at the notifications of PostgreSQL. It
+   * matters where those get lost, as behind a pooler that cannot LISTEN. Default: 1 second.
+   */
   readonly pollInterval?: Duration.Input | undefined
 }
+
+/**
+ * Where the database is, how many connections to it there may be, and how the store uses it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PgEventStoreConfig extends PgEventStoreOptions, PgClient.PgPoolConfig {}
 
 /**
  * Opens the store that is in the database of the current `PgClient`.
@@ -49,9 +72,12 @@ export interface Options {
  * **Gotchas**
  *
  * Fails with `StoreUnavailable` when the tables cannot be set up, or are of a newer release than this program; its message
- * says what to do. Appends that wait when the scope is closed fail, and so do later ones. While somebody listens to
- * `changes` there is one more connection than those of the client's pool. Leave the client's `multiplex` off: statements
- * that share a connection commit one after the other.
+ * says what to do. Appends that wait when the scope is closed fail, and so do later ones. Besides those of the client's
+ * pool there is one more connection while the store appends, to wake other processes, and one more while somebody listens
+ * to `changes`. Leave the client's `multiplex` off: statements that share a connection commit one after the other.
+ *
+ * A transaction has a connection of the pool until it ends. Transactions that wait for something outside of themselves that
+ * needs the store, another fiber's append for example, wait for ever once they have all connections.
  *
  * A user who may not create the tables needs `usage` on the schema, `select`, `insert` and `delete` on its tables and
  * `usage` and `select` on its sequence. Nothing is deleted that was ever to be seen: only what holds a stream whose version
@@ -61,7 +87,7 @@ export interface Options {
  * @since 0.1.0
  */
 export const make = Effect.fnUntraced(function* (
-  options?: Options
+  options?: PgEventStoreOptions
 ): Effect.fn.Return<EventStore.EventStore["Service"], StoreUnavailable, PgClient.PgClient | Scope.Scope> {
   const sql = yield* PgClient.PgClient
   const schema = options?.schema ?? "effect_decider"
@@ -72,28 +98,12 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
- * The store in the database of a `PgClient` that the program has anyway, for example because it keeps other tables there.
+ * Provides the store, and the client of its database for tables of your own.
  *
- * **Example** (Events beside other tables)
+ * **Details**
  *
- * ```ts no-run
- * import { PgClient } from "@effect/sql-pg"
- * import { Layer, Redacted } from "effect"
- * import * as PgEventStore from "effect-decider/layers/PgEventStore"
- *
- * const Database = PgClient.layer({ url: Redacted.make("postgresql://localhost/app"), maxConnections: 20 })
- *
- * export const Live = Layer.provideMerge(PgEventStore.layer({ schema: "events" }), Database)
- * ```
- *
- * @category layers
- * @since 0.1.0
- */
-export const layer = (options?: Options): Layer.Layer<EventStore.EventStore, StoreUnavailable, PgClient.PgClient> =>
-  Layer.effect(EventStore.EventStore, make(options))
-
-/**
- * The store in the database of a URL, with a pool of connections of its own, which it provides as well.
+ * What runs in `withTransaction`, of the store or of the client, is written together with the events or not at all. The
+ * client has a pool of connections of its own, 10 at most by default.
  *
  * **Example** (One line)
  *
@@ -101,21 +111,19 @@ export const layer = (options?: Options): Layer.Layer<EventStore.EventStore, Sto
  * import { Redacted } from "effect"
  * import * as PgEventStore from "effect-decider/layers/PgEventStore"
  *
- * export const Live = PgEventStore.layerUrl(Redacted.make("postgresql://app:secret@localhost/app"))
+ * export const Live = PgEventStore.layer({ url: Redacted.make("postgresql://app:secret@localhost/app") })
  * ```
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerUrl = (
-  url: Redacted.Redacted,
-  options?: Options
+export const layer = (
+  config: PgEventStoreConfig
 ): Layer.Layer<EventStore.EventStore | PgClient.PgClient | SqlClient, StoreUnavailable> =>
-  Layer.provideMerge(layer(options), PgClient.layerFrom(pool({ url })))
+  layerFrom(Effect.succeed(config))
 
 /**
- * The store in the database that the configuration names, with a pool of connections of its own, which it provides as
- * well.
+ * Provides the store with options that come from `Config`.
  *
  * **Example** (From the environment)
  *
@@ -130,10 +138,45 @@ export const layerUrl = (
  * @since 0.1.0
  */
 export const layerConfig = (
-  config: Config.Wrap<PgClient.PgPoolConfig>,
-  options?: Options
-): Layer.Layer<EventStore.EventStore | PgClient.PgClient | SqlClient, StoreUnavailable | Config.ConfigError> =>
-  Layer.provideMerge(layer(options), PgClient.layerFrom(Effect.flatMap(Config.unwrap(config), pool)))
+  config: Config.Wrap<PgEventStoreConfig>
+): Layer.Layer<EventStore.EventStore | PgClient.PgClient | SqlClient, Config.ConfigError | StoreUnavailable> =>
+  layerFrom(Config.unwrap(config))
 
-const pool = (config: PgClient.PgPoolConfig) =>
-  Effect.mapError(PgClient.make(config), (error) => Failure.unavailable("connect", error))
+/**
+ * Provides the store on a `PgClient` that the program has already.
+ *
+ * **Example** (Events beside other tables)
+ *
+ * ```ts no-run
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Layer, Redacted } from "effect"
+ * import * as PgEventStore from "effect-decider/layers/PgEventStore"
+ *
+ * const Database = PgClient.layer({ url: Redacted.make("postgresql://localhost/app"), maxConnections: 20 })
+ *
+ * export const Live = Layer.provideMerge(PgEventStore.layerClient({ schema: "events" }), Database)
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerClient = (
+  options?: PgEventStoreOptions
+): Layer.Layer<EventStore.EventStore, StoreUnavailable, PgClient.PgClient> =>
+  Layer.effect(EventStore.EventStore, make(options))
+
+// internal
+
+const layerFrom = <E>(config: Effect.Effect<PgEventStoreConfig, E>) =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const { migrate, pollInterval, schema, ...pool } = yield* config
+      const client = yield* PgClient.make(pool).pipe(Effect.mapError((error) => Failure.unavailable("open", error)))
+      const options = { migrate, pollInterval, schema }
+      const store = yield* make(options).pipe(Effect.provideService(PgClient.PgClient, client))
+      return Context.make(EventStore.EventStore, store).pipe(
+        Context.add(PgClient.PgClient, client),
+        Context.add(SqlClient, client)
+      )
+    })
+  ).pipe(Layer.provide(Reactivity.layer))

@@ -26,8 +26,10 @@ import * as Append from "./internal/sqliteAppend.ts"
 import * as Import from "./internal/sqliteImport.ts"
 import { isCommitLost } from "./internal/sqliteFailure.ts"
 import * as Read from "./internal/sqliteRead.ts"
+import * as Records from "./internal/sqliteRecords.ts"
 import * as Schema from "./internal/sqliteSchema.ts"
 import * as Failure from "./internal/storeFailure.ts"
+import * as Tombstone from "./internal/sqliteTombstone.ts"
 import * as Transaction from "./internal/transaction.ts"
 import * as SqliteClient from "./SqliteClient.ts"
 
@@ -109,9 +111,19 @@ export const make = Effect.fnUntraced(function* (
   const importBatch = Import.make(writer)
 
   return EventStore.make({
-    appendAll: (writes, isRetry) =>
-      Effect.withFiber((fiber) => announcing(appendAll(writes, isRetry), Transaction.isInside(writer, fiber))),
-    load: (stream, after) => reading("load", (sql) => Read.load(sql, stream, after)),
+    appendAll: (writes, options) =>
+      Effect.withFiber((fiber) => announcing(appendAll(writes, options), Transaction.isInside(writer, fiber))),
+    load: (stream, after, idempotencyKey) =>
+      reading("load", (sql) =>
+        idempotencyKey === undefined
+          ? Read.load(sql, stream, after)
+          : // The record first, so that the events are at least as new.
+            Effect.flatMap(Records.get(sql, idempotencyKey), (recorded) =>
+              Effect.map(Read.load(sql, stream, after), (loaded) =>
+                recorded === undefined ? loaded : { ...loaded, recorded }
+              )
+            )
+      ),
     readStreamPage: (stream, range) => reading("readStream", (sql) => Read.readStreamPage(sql, stream, range)),
     readPage: (range) => reading("read", (sql) => Read.readPage(sql, range)),
     streamVersion: (stream) => reading("streamVersion", (sql) => Read.streamVersion(sql, stream)),
@@ -120,8 +132,10 @@ export const make = Effect.fnUntraced(function* (
     importBatch: (batch) => Effect.tap(importBatch(batch), () => writer.afterCommit(Effect.sync(feed.wake))),
     isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(writer, fiber))),
     head: reading("head", Read.head),
+    tombstone: Tombstone.make(writer),
     changes: feed.changes,
-    withTransaction: Transaction.make(writer, isCommitLost)
+    withTransaction: Transaction.make(writer, isCommitLost),
+    purgeIdempotencyRecords: (before) => Records.purge(writer, before)
   })
 })
 

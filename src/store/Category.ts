@@ -130,12 +130,16 @@ export const decode = <Event>(
 /**
  * A domain event with the id of its entity and the recorded event it was read from.
  *
+ * `part` is its place among the events that the recorded event stands for: 0, unless an upcaster splits it. What has to be
+ * done once per event is done once per (`recorded.id`, `part`).
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Entry<out Event> {
   readonly id: string
   readonly event: Event
+  readonly part: number
   readonly recorded: RecordedEvent
 }
 
@@ -196,8 +200,8 @@ const entries = <Event>(
       return Result.fail(decoded.failure)
     }
     const id = StreamId.entityId(recorded.stream)
-    for (const event of decoded.success) {
-      found.push({ id, event, recorded })
+    for (const [part, event] of decoded.success.entries()) {
+      found.push({ id, event, part, recorded })
     }
   }
   return Result.succeed(found)

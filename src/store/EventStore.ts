@@ -13,16 +13,26 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Criteria from "./Criteria.ts"
-import type { ExpectedVersion } from "./ExpectedVersion.ts"
+import * as ExpectedVersion from "./ExpectedVersion.ts"
 import * as Admission from "./internal/admission.ts"
 import * as Import from "./internal/import.ts"
 import * as Pages from "./internal/pages.ts"
 import type { NewEvent } from "./NewEvent.ts"
 import type { Position } from "./Position.ts"
 import type { RecordedEvent } from "./RecordedEvent.ts"
-import type { AppendError, ImportError, ReadError, TransactionError } from "./StoreError.ts"
+import {
+  type AppendError,
+  type CommitUnknown,
+  type ImportError,
+  InvalidRequest,
+  type ReadError,
+  type StoreError,
+  type TombstoneError,
+  type TransactionError
+} from "./StoreError.ts"
 import type { StreamId } from "./StreamId.ts"
 import type { StreamVersion } from "./StreamVersion.ts"
 
@@ -34,16 +44,65 @@ import type { StreamVersion } from "./StreamVersion.ts"
  */
 export interface Write {
   readonly stream: StreamId
-  readonly expected: ExpectedVersion
+  readonly expected: ExpectedVersion.ExpectedVersion
   readonly events: ReadonlyArray<NewEvent>
 }
 
 /**
+ * What is remembered of a request, in the same transaction as what the request wrote: when the request comes again, its
+ * first outcome is there to be answered.
+ *
+ * - `key`: names the request; at most 512 bytes.
+ * - `fingerprint`: tells a repeat of the request from another request that uses the same key, for example a hash of what
+ *   was asked; at most 256 bytes.
+ * - `outcome`: what to answer to a repeat; at most 64 KiB of JSON.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface IdempotencyRecord {
+  readonly key: string
+  readonly fingerprint: string
+  readonly outcome: Schema.Json
+}
+
+/**
+ * What an append carries besides its writes.
+ *
+ * - `condition`: not supported yet.
+ * - `idempotency`: records to store together with the events, also with none: an empty write stores them when its
+ *   expectation holds. If one of the keys is recorded already, nothing is written and the append fails with
+ *   `AlreadyRecorded`, whatever else there is to say about it. A repeat by event ids stores none.
+ *
+ * **Example** (A request that comes twice)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const pay = Effect.fn(function*(request: string, amount: number) {
+ *   const store = yield* EventStore.EventStore
+ *   const paid = yield* NewEvent.make({ type: "Paid", data: { amount } })
+ *   const record = { key: request, fingerprint: String(amount), outcome: { paid: amount } }
+ *   const write = { stream: StreamId.make("account", "1"), expected: ExpectedVersion.Any, events: [paid] }
+ *   return yield* store.append(write, { idempotency: [record] }).pipe(
+ *     Effect.as(record.outcome),
+ *     Effect.catchTag("AlreadyRecorded", (error) => Effect.succeed(error.outcome))
+ *   )
+ * })
+ *
+ * const program = Effect.all([pay("request 1", 5), pay("request 1", 5)])
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => [{ paid: 5 }, { paid: 5 }]
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */
 export interface AppendOptions {
   readonly condition?: Criteria.AppendCondition | undefined
+  readonly idempotency?: ReadonlyArray<IdempotencyRecord> | undefined
 }
 
 /**
@@ -113,6 +172,7 @@ export interface ReadOptions {
  * - `after`: only events with a higher version; 0 by default.
  * - `until`: the stream as it was before the first event that was recorded after this time, its version included. Takes a
  *   round trip more.
+ * - `idempotencyKey`: looks up what is recorded under this key now, in the same round trip.
  *
  * @category models
  * @since 0.1.0
@@ -120,6 +180,7 @@ export interface ReadOptions {
 export interface LoadOptions {
   readonly after?: number | undefined
   readonly until?: DateTime.Utc | undefined
+  readonly idempotencyKey?: string | undefined
 }
 
 /**
@@ -181,7 +242,8 @@ export interface ImportOptions<E = never, R = never> {
 }
 
 /**
- * A stream for folding: its events after the asked version, and its version.
+ * A stream for folding: its events after the asked version, its version, and what is recorded under the asked key. The
+ * events are at least as new as the record.
  *
  * @category models
  * @since 0.1.0
@@ -189,6 +251,7 @@ export interface ImportOptions<E = never, R = never> {
 export interface LoadedStream {
   readonly events: ReadonlyArray<RecordedEvent>
   readonly version: StreamVersion
+  readonly recorded?: IdempotencyRecord
 }
 
 /**
@@ -213,8 +276,8 @@ export interface Page {
  *
  * **Gotchas**
  *
- * Nothing else than `append`, `appendAll`, `import` and `withTransaction` writes, and nothing ever changes or removes an
- * event.
+ * Nothing else than `append`, `appendAll`, `import`, `tombstone`, `withTransaction` and `purgeIdempotencyRecords` writes,
+ * and nothing ever changes or removes an event.
  *
  * @category services
  * @since 0.1.0
@@ -285,6 +348,19 @@ export class EventStore extends Context.Service<
     ) => Effect.Effect<ImportCounts, ImportError | E | E2, R | R2>
 
     /**
+     * Closes a stream for good, and answers the version of its last event. Its history stays and can be read as before, but
+     * every append to it fails with `StreamTombstoned`, whatever it expects and also without events; a repeat of an append
+     * that was made before is still answered as one. A stream that is closed already stays so.
+     *
+     * A stream without events cannot be closed; it is a `VersionConflict`, as is another version than the expected one.
+     * The tombstone is no event: no reader sees it, nobody is woken by it, and an export does not have it.
+     */
+    readonly tombstone: (
+      stream: StreamId,
+      expected?: ExpectedVersion.ExpectedVersion
+    ) => Effect.Effect<StreamVersion, TombstoneError>
+
+    /**
      * The position of the last event that every reader may see: whatever is appended from now on stands after it.
      */
     readonly head: Effect.Effect<Position, ReadError>
@@ -308,6 +384,17 @@ export class EventStore extends Context.Service<
      * a version conflict, leaves the transaction usable; a nested transaction that fails takes back only its own part.
      */
     readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TransactionError, R>
+
+    /**
+     * Removes the idempotency records that are older, and answers how many there were. Requests with their keys are new
+     * ones from then on. Doing it again is safe.
+     */
+    readonly purgeIdempotencyRecords: (olderThan: DateTime.Utc) => Effect.Effect<number, TransactionError>
+
+    /**
+     * Whether the current fiber is in a transaction, so that what it appends may still be taken back.
+     */
+    readonly isInTransaction: Effect.Effect<boolean>
   }
 >()("effect-decider/store/EventStore") {}
 
@@ -393,6 +480,39 @@ export const read = (options?: ReadOptions): Stream.Stream<RecordedEvent, ReadEr
 export const changes: Stream.Stream<Position, ReadError, EventStore> = /*#__PURE__*/ Stream.unwrap(
   /*#__PURE__*/ Effect.map(EventStore, (store) => store.changes)
 )
+
+/**
+ * Closes a stream of the current store for good.
+ *
+ * **Example** (A closed account)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* EventStore.EventStore
+ *   const stream = StreamId.make("account", "1")
+ *   const paid = NewEvent.make({ type: "Paid", data: 5 })
+ *   yield* store.append({ stream, expected: ExpectedVersion.NoStream, events: [yield* paid] })
+ *   const version = yield* EventStore.tombstone(stream, ExpectedVersion.Exact(1))
+ *   const append = store.append({ stream, expected: ExpectedVersion.Any, events: [yield* paid] })
+ *   const refused = yield* Effect.flip(append)
+ *   return { version, refused: refused._tag, events: (yield* store.load(stream)).events.length }
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => { version: 1, refused: "StreamTombstoned", events: 1 }
+ * ```
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const tombstone = (
+  stream: StreamId,
+  expected?: ExpectedVersion.ExpectedVersion
+): Effect.Effect<StreamVersion, TombstoneError, EventStore> =>
+  Effect.flatMap(EventStore, (store) => store.tombstone(stream, expected))
 
 /**
  * Lists the streams of the current store by name.
@@ -502,6 +622,22 @@ export interface Range {
 }
 
 /**
+ * What goes with the writes of an append.
+ *
+ * - `idempotency`: the records to store with the events; their keys differ.
+ * - `isRetry`: the same writes and records were sent before and failed with `CommitUnknown`. Then what `Any` and
+ *   `StreamExists` repeat is looked for among the last 256 events of the stream; and records that are there may be those
+ *   of the first try, which must not be taken for somebody else's.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AppendAllOptions {
+  readonly idempotency: ReadonlyArray<IdempotencyRecord>
+  readonly isRetry: boolean
+}
+
+/**
  * A checked range of stream names, in the byte order of UTF-8: `after` and `before` are exclusive and need not be names of
  * streams, `limit` is at least 1.
  *
@@ -525,15 +661,17 @@ export interface NameRange {
  */
 export interface Primitives {
   /**
-   * `isRetry` says that the same writes were sent before and failed with `CommitUnknown`. Then what `Any` and
-   * `StreamExists` repeat is looked for among the last 256 events of the stream. Inside a transaction nothing is committed
-   * yet, so an append there never fails with `CommitUnknown`.
+   * In a transaction nothing is committed yet, so an append there never fails with `CommitUnknown`.
    */
   readonly appendAll: (
     writes: NonEmptyReadonlyArray<Write>,
-    isRetry: boolean
+    options: AppendAllOptions
   ) => Effect.Effect<ReadonlyArray<Written>, AppendError>
-  readonly load: (stream: StreamId, after: number) => Effect.Effect<LoadedStream, ReadError>
+  readonly load: (
+    stream: StreamId,
+    after: number,
+    idempotencyKey: string | undefined
+  ) => Effect.Effect<LoadedStream, ReadError>
   readonly readStreamPage: (stream: StreamId, range: StreamRange) => Effect.Effect<StreamPage, ReadError>
   readonly readPage: (range: Range) => Effect.Effect<Page, ReadError>
   readonly read?: ((range: Range) => Stream.Stream<RecordedEvent, ReadError>) | undefined
@@ -544,11 +682,18 @@ export interface Primitives {
   readonly listStreams: (range: NameRange) => Effect.Effect<ReadonlyArray<ListedStream>, ReadError>
   /** Writes a batch of an import, all or nothing, and answers how many of its events were not there already. */
   readonly importBatch: (batch: ImportBatch) => Effect.Effect<number, ImportError>
+  /** Closes a stream that has events, if it is as expected, and answers its version; also when it is closed already. */
+  readonly tombstone: (
+    stream: StreamId,
+    expected: ExpectedVersion.ExpectedVersion
+  ) => Effect.Effect<StreamVersion, Exclude<TombstoneError, InvalidRequest>>
   /** Whether the current fiber is in a transaction. */
   readonly isInTransaction: Effect.Effect<boolean>
   readonly head: Effect.Effect<Position, ReadError>
   readonly changes: Stream.Stream<Position, ReadError>
   readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TransactionError, R>
+  /** Removes the records from before a moment, in milliseconds since 1970. */
+  readonly purgeIdempotencyRecords: (before: number) => Effect.Effect<number, TransactionError>
 }
 
 /**
@@ -588,27 +733,30 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
       ? Effect.fail(range.failure)
       : primitives.readPage({ ...range.success, limit: Math.min(range.success.limit, pageSize) })
   }
+  const appendAll = (writes: ReadonlyArray<Write>, options?: AppendOptions) => {
+    const admitted = Admission.writes(writes, options)
+    if (Result.isFailure(admitted)) {
+      return Effect.fail(admitted.failure)
+    }
+    if (options?.idempotency === undefined || options.idempotency.length === 0) {
+      return appendResolved(primitives, admitted.success, noRecords)
+    }
+    const idempotency = Admission.records(options.idempotency)
+    return Result.isFailure(idempotency)
+      ? Effect.fail(idempotency.failure)
+      : appendResolved(primitives, admitted.success, idempotency.success)
+  }
   return EventStore.of({
-    append: (write, options) =>
-      Effect.suspend(() => {
-        const admitted = Admission.writes([write], options)
-        return Result.isFailure(admitted)
-          ? Effect.fail(admitted.failure)
-          : Effect.map(appendAll(primitives, admitted.success), (written) => written[0]!)
-      }),
-    appendAll: (writes, options) =>
-      Effect.suspend(() => {
-        const admitted = Admission.writes(writes, options)
-        return Result.isFailure(admitted) ? Effect.fail(admitted.failure) : appendAll(primitives, admitted.success)
-      }),
+    append: (write, options) => Effect.suspend(() => Effect.map(appendAll([write], options), (written) => written[0]!)),
+    appendAll: (writes, options) => Effect.suspend(() => appendAll(writes, options)),
     load: (stream, options) => {
-      const range = Admission.streamRange("load", stream, options)
+      const range = Admission.loadRange(stream, options)
       if (Result.isFailure(range)) {
         return Effect.fail(range.failure)
       }
       return options?.until === undefined
-        ? primitives.load(stream, range.success.after)
-        : loadUntil(primitives, stream, range.success, Admission.millis(options.until))
+        ? primitives.load(stream, range.success.after, options?.idempotencyKey)
+        : loadUntil(primitives, stream, range.success, Admission.millis(options.until), options.idempotencyKey)
     },
     readStream: (stream, options) => {
       const range = Admission.streamRange("readStream", stream, options)
@@ -641,26 +789,57 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
       return Result.isFailure(range) ? Stream.fail(range.failure) : namePages(primitives, range.success)
     },
     import: Import.make(primitives),
+    tombstone: (stream, expected = ExpectedVersion.StreamExists) =>
+      Effect.suspend((): Effect.Effect<StreamVersion, TombstoneError> => {
+        const issue = Admission.tombstoneIssue(stream, expected)
+        // Sent again, it finds its own tombstone or makes it.
+        const close = () => primitives.tombstone(stream, expected)
+        return issue === undefined
+          ? resolved(close, close)
+          : Effect.fail(new InvalidRequest({ operation: "tombstone", issue }))
+      }),
     head: primitives.head,
     changes: primitives.changes,
-    withTransaction: primitives.withTransaction
+    withTransaction: primitives.withTransaction,
+    // Nothing is older than 1970, and not every store knows such times.
+    purgeIdempotencyRecords: (olderThan) =>
+      primitives.purgeIdempotencyRecords(Math.max(0, olderThan.epochMilliseconds)),
+    isInTransaction: primitives.isInTransaction
   })
 }
 
 /**
- * Appends, and when the answer is lost appends again, which finds out: the events have their ids.
+ * Appends, and when the answer is lost appends again, which finds out: the events have their ids, the records their keys.
  *
  * While that is open, that the store does not answer says nothing about the first attempt.
  */
-const appendAll = (primitives: Primitives, writes: NonEmptyReadonlyArray<Write>) =>
-  Effect.catchTag(primitives.appendAll(writes, false), "CommitUnknown", (unknown) =>
-    primitives.appendAll(writes, true).pipe(
-      Effect.retry({ schedule: resolving, while: (error) => error._tag === "CommitUnknown" || isRetryable(error) }),
-      Effect.mapError((error) => (error._tag === "StoreUnavailable" ? unknown : error))
-    )
+const appendResolved = (
+  primitives: Primitives,
+  writes: NonEmptyReadonlyArray<Write>,
+  idempotency: ReadonlyArray<IdempotencyRecord>
+) =>
+  resolved(
+    () => primitives.appendAll(writes, { idempotency, isRetry: false }),
+    () => primitives.appendAll(writes, { idempotency, isRetry: true })
   )
 
-const isRetryable = (error: AppendError): boolean => error._tag === "StoreUnavailable" && error.isRetryable
+const resolved = <A, E extends StoreError>(
+  first: () => Effect.Effect<A, E | CommitUnknown>,
+  again: () => Effect.Effect<A, E | CommitUnknown>
+): Effect.Effect<A, E | CommitUnknown> =>
+  Effect.catchIf(
+    first(),
+    (error) => error._tag === "CommitUnknown",
+    (unknown) =>
+      again().pipe(
+        Effect.retry({ schedule: resolving, while: (error) => error._tag === "CommitUnknown" || isRetryable(error) }),
+        Effect.mapError((error) => (error._tag === "StoreUnavailable" ? unknown : error))
+      )
+  )
+
+const noRecords: ReadonlyArray<IdempotencyRecord> = []
+
+const isRetryable = (error: StoreError): boolean => error._tag === "StoreUnavailable" && error.isRetryable
 
 // At once, and then for a few seconds: long enough for a server that starts anew.
 const resolving = Schedule.exponential("20 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 8 }))
@@ -681,13 +860,22 @@ const streamPages = (primitives: Primitives, stream: StreamId, range: StreamRang
     })
   )
 
-const loadUntil = (primitives: Primitives, stream: StreamId, range: StreamRange, until: number) =>
-  Effect.flatMap(primitives.versionAt(stream, until), (version) =>
-    Effect.map(Stream.runCollect(streamPages(primitives, stream, { ...range, upTo: version })), (events) => ({
-      events,
-      version
-    }))
-  )
+const loadUntil = (
+  primitives: Primitives,
+  stream: StreamId,
+  range: StreamRange,
+  until: number,
+  idempotencyKey: string | undefined
+) =>
+  Effect.gen(function* () {
+    const { recorded } =
+      idempotencyKey === undefined ? noRecord : yield* primitives.load(stream, range.upTo, idempotencyKey)
+    const version = yield* primitives.versionAt(stream, until)
+    const events = yield* Stream.runCollect(streamPages(primitives, stream, { ...range, upTo: version }))
+    return recorded === undefined ? { events, version } : { events, version, recorded }
+  })
+
+const noRecord: Pick<LoadedStream, "recorded"> = {}
 
 const namePages = (primitives: Primitives, range: NameRange) =>
   Stream.paginate(range, (rest) => {

@@ -84,6 +84,27 @@ export class IdempotencyViolation extends Schema.TaggedError<IdempotencyViolatio
 }
 
 /**
+ * An idempotency key of the append is recorded already. Nothing was written.
+ *
+ * The `outcome` is what was recorded first. Another `fingerprint` than that of the append says that the key belongs to
+ * another request.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class AlreadyRecorded extends Schema.TaggedError<AlreadyRecorded>("effect-decider/store/AlreadyRecorded")(
+  "AlreadyRecorded",
+  { key: Schema.String, fingerprint: Schema.String, outcome: Schema.Json }
+) {
+  override get message(): string {
+    return (
+      `The idempotency key ${JSON.stringify(abbreviate(this.key))} is recorded already, so nothing was written. ` +
+      "Return the recorded outcome if the fingerprint is that of this request; otherwise use another key."
+    )
+  }
+}
+
+/**
  * An event that no store can hold. Nothing was sent.
  *
  * `index` counts the events of the stream's write from 0.
@@ -141,7 +162,7 @@ export class ImportRefused extends Schema.TaggedError<ImportRefused>("effect-dec
     index: Schema.Natural,
     stream: Schema.String,
     version: Schema.Number,
-    reason: Schema.Literals(["Invalid", "Gap", "Conflict"]),
+    reason: Schema.Literals(["Invalid", "Gap", "Conflict", "Tombstoned"]),
     issue: Schema.String
   }
 ) {
@@ -155,17 +176,20 @@ export class ImportRefused extends Schema.TaggedError<ImportRefused>("effect-dec
 }
 
 /**
- * The stream was closed for good: its history stays, nothing can be appended.
+ * The stream was closed for good, after the event with this version: its history stays, nothing can be appended.
  *
  * @category errors
  * @since 0.1.0
  */
 export class StreamTombstoned extends Schema.TaggedError<StreamTombstoned>("effect-decider/store/StreamTombstoned")(
   "StreamTombstoned",
-  { stream: StreamId }
+  { stream: StreamId, version: StreamVersion }
 ) {
   override get message(): string {
-    return `Stream "${this.stream}" is closed for good. Its history can be read; write to another stream.`
+    return (
+      `Stream "${this.stream}" was closed for good at version ${this.version}, and nothing was written. Its history can ` +
+      "still be read; append to another stream."
+    )
   }
 }
 
@@ -245,11 +269,20 @@ export type AppendError =
   | VersionConflict
   | AppendConditionFailed
   | IdempotencyViolation
+  | AlreadyRecorded
   | InvalidEvent
   | InvalidRequest
   | StreamTombstoned
   | StoreUnavailable
   | CommitUnknown
+
+/**
+ * Every way the closing of a stream can fail.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type TombstoneError = VersionConflict | InvalidRequest | StoreUnavailable | CommitUnknown
 
 /**
  * Every way an import can fail by itself, besides the failures of the stream of events it takes.
@@ -293,6 +326,7 @@ export const StoreError = Schema.Union([
   VersionConflict,
   AppendConditionFailed,
   IdempotencyViolation,
+  AlreadyRecorded,
   InvalidEvent,
   InvalidRequest,
   ImportRefused,

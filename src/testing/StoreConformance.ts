@@ -22,9 +22,11 @@ import type * as Kit from "./internal/conformance/kit.ts"
 import * as Listing from "./internal/conformance/listing.ts"
 import * as MultiWrite from "./internal/conformance/multiWrite.ts"
 import * as Races from "./internal/conformance/races.ts"
+import * as Records from "./internal/conformance/records.ts"
 import * as RoundTrip from "./internal/conformance/roundTrip.ts"
 import * as StreamReads from "./internal/conformance/streamReads.ts"
 import * as Times from "./internal/conformance/times.ts"
+import * as Tombstones from "./internal/conformance/tombstones.ts"
 import * as Transactions from "./internal/conformance/transactions.ts"
 import * as Versions from "./internal/conformance/versions.ts"
 
@@ -48,9 +50,9 @@ export interface Case {
 export type ConformanceFailure = Kit.ConformanceFailure
 
 /**
- * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `transactions`,
- * `reading a stream`, `reading all`, `pages`, `head`, `changes`, `listing`, `times`, `round trip`, `imports`, `bad input`,
- * `isolation`.
+ * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `records`, `transactions`,
+ * `reading a stream`, `reading all`, `pages`, `head`, `changes`, `listing`, `times`, `round trip`, `imports`, `tombstones`,
+ * `bad input`, `isolation`.
  *
  * **Example** (Without a test runner)
  *
@@ -76,6 +78,7 @@ export const cases: ReadonlyArray<Case> = [
   ...Races.cases,
   ...MultiWrite.cases,
   ...Idempotence.cases,
+  ...Records.cases,
   ...Transactions.cases,
   ...Fibers.cases,
   ...StreamReads.cases,
@@ -85,6 +88,7 @@ export const cases: ReadonlyArray<Case> = [
   ...Changes.cases,
   ...RoundTrip.cases,
   ...Imports.cases,
+  ...Tombstones.cases,
   ...BadInput.cases,
   ...Isolation.cases
 ]

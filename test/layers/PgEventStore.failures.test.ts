@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -11,13 +10,13 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { BeginTransaction } from "effect/sql/SqlClient"
 import { isSqlError } from "effect/sql/SqlError"
-import * as Net from "node:net"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import { Any, Exact, NoStream, StreamExists } from "../../src/store/ExpectedVersion.ts"
 import { CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
+import { deafClient } from "./fixtures/pgDeaf.ts"
 import { heldOpen, newEvent, newEvents, newStream, open, waiting, write } from "./fixtures/pg.ts"
 
 /** Refuses anything but a failure of the store that had no effect. */
@@ -25,35 +24,6 @@ const isUnavailable = (error: unknown, isRetryable: boolean, words: RegExp): voi
   assert.instanceOf(error, StoreUnavailable)
   assert.match(error.message, words)
   assert.strictEqual(error.isRetryable, isRetryable)
-}
-
-/** A client whose connections hear nothing any more while `deaf`: what the server answers is lost with the connection. */
-const deafClient = (config: PgClient.PgPoolConfig) => {
-  const sockets: Array<Net.Socket> = []
-  const ears = {
-    deaf: false,
-    /** Closes the connections, which a server that works or waits does not notice. */
-    cut: Effect.sync(() => sockets.splice(0).forEach((socket) => socket.destroy()))
-  }
-  const stream = () => {
-    const url = new URL(Redacted.value(config.url!))
-    const folder = url.searchParams.get("host")
-    const port = url.port === "" ? 5432 : Number(url.port)
-    const socket = folder?.startsWith("/")
-      ? Net.connect({ path: `${folder}/.s.PGSQL.${port}` })
-      : Net.connect({ host: folder ?? url.hostname, port })
-    sockets.push(socket)
-    const emit = socket.emit
-    socket.emit = function (this: Net.Socket, event: string, ...args: Array<any>) {
-      if (ears.deaf && event === "data") {
-        socket.destroy()
-        return true
-      }
-      return Reflect.apply(emit, this, [event, ...args]) as boolean
-    }
-    return socket
-  }
-  return { ears, config: { ...config, stream, maxConnections: 1 } }
 }
 
 describe("PgEventStore, failures", () => {
@@ -182,6 +152,25 @@ describe("PgEventStore, failures", () => {
       ears.deaf = false
       const { version, repeated } = yield* store.append(lost)
       assert.deepStrictEqual([version, repeated], [2, true])
+    })
+  )
+
+  it.live("an acknowledgement that is lost: a tombstone is made, and says so", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { sql } = yield* open(config)
+      const { config: deaf, ears } = deafClient(config)
+      const { store } = yield* open(deaf)
+      const stream = newStream()
+      yield* store.append(write(stream, NoStream, ...newEvents(2)))
+      ears.deaf = true
+      const fiber = yield* Effect.forkChild(store.tombstone(stream, Exact(2)))
+      while ((yield* sql`select from effect_decider.events where position < 0`).length === 0) {
+        yield* Effect.sleep(5)
+      }
+      ears.deaf = false
+      assert.strictEqual(yield* Fiber.join(fiber), 2)
+      assert.lengthOf(yield* sql`select from effect_decider.events`, 3)
     })
   )
 
@@ -323,8 +312,8 @@ describe("PgEventStore, failures", () => {
     Effect.gen(function* () {
       const url = Redacted.make("postgresql://nobody:secret@127.0.0.1:1/nothing")
       const build = <A, E>(layer: Layer.Layer<A, E>) => Effect.flip(Layer.build(layer))
-      isUnavailable(yield* build(PgEventStore.layerUrl(url)), true, /failed in migrate: .*ECONNREFUSED/)
-      const config = PgEventStore.layerConfig({ url: Config.Redacted("URL") }, { migrate: "off" })
+      isUnavailable(yield* build(PgEventStore.layer({ url })), true, /failed in migrate: .*ECONNREFUSED/)
+      const config = PgEventStore.layerConfig({ url: Config.Redacted("URL"), migrate: Config.succeed("off" as const) })
       const provider = ConfigProvider.layer(ConfigProvider.fromUnknown({ URL: Redacted.value(url) }))
       const error = yield* Effect.flip(
         Effect.flatMap(EventStore, (store) => store.append(write(newStream(), Any, newEvent()))).pipe(
@@ -333,6 +322,15 @@ describe("PgEventStore, failures", () => {
       )
       isUnavailable(error, true, /failed in append: .*ECONNREFUSED/)
       assert.notInclude(error.message, "secret")
+    })
+  )
+
+  it.live("settings that nothing can be reached with: trying again will not help", () =>
+    Effect.gen(function* () {
+      for (const url of ["nonsense", "http://localhost/app", "postgresql://localhost/app?sslmode=maybe"]) {
+        const layer = PgEventStore.layer({ url: Redacted.make(url) })
+        isUnavailable(yield* Effect.flip(Layer.build(layer)), false, /failed in migrate: .*look at the cause/)
+      }
     })
   )
 

@@ -25,14 +25,34 @@ describe("PgEventStore", () => {
   // In a schema with a name that has to be quoted everywhere, with a search path on which there is nothing.
   describe("is a store", () => {
     const schema = "we\"ird'; \\ $body$ $1 näme."
-    const store = PgEventStore.layer({ schema })
+    const store = PgEventStore.layerClient({ schema })
     const client = Postgres.layer({ startupParameters: { search_path: "nowhere" } })
     const runtime = ManagedRuntime.make(Layer.provide(store, client))
     afterAll(() => runtime.dispose())
     StoreConformance.register(it, runtime.runPromise)
   })
 
-  it.layer(Layer.provideMerge(PgEventStore.layer(), Postgres.layer({ maxConnections: 40 })), {
+  for (const plan_cache_mode of ["force_custom_plan", "force_generic_plan"]) {
+    it.layer(Layer.provide(PgEventStore.layerClient(), Postgres.layer({ startupParameters: { plan_cache_mode } })), {
+      excludeTestServices: true
+    })(plan_cache_mode, (it) => {
+      it.effect("the last version there is, expected of a stream that does not exist, is a conflict", () =>
+        Effect.gen(function* () {
+          const [store, stream, expected] = [yield* EventStore, newStream(), Exact(StreamVersion.max)]
+          const conflict = new VersionConflict({ stream, expected, actual: StreamVersion.make(0) })
+          for (const events of [newEvents(1), newEvents(2)]) {
+            const one = write(stream, expected, ...events)
+            assert.deepStrictEqual(yield* Effect.flip(store.append(one)), conflict)
+            assert.deepStrictEqual(yield* Effect.flip(store.withTransaction(store.append(one))), conflict)
+            const several = [write(newStream(), Any, newEvent()), one]
+            assert.deepStrictEqual(yield* Effect.flip(store.appendAll(several)), conflict)
+          }
+        })
+      )
+    })
+  }
+
+  it.layer(Layer.provideMerge(PgEventStore.layerClient(), Postgres.layer({ maxConnections: 40 })), {
     excludeTestServices: true
   })("appends", (it) => {
     it.effect("a writer who waits for another one of the same version gets a conflict when that one commits", () =>
@@ -301,64 +321,67 @@ describe("PgEventStore", () => {
     )
   })
 
-  it.layer(Layer.provideMerge(PgEventStore.layer(), Postgres.layer()), { excludeTestServices: true })("reads", (it) => {
-    it.effect("find their rows by index while there are few", () =>
-      Effect.gen(function* () {
-        const [sql, store] = [yield* PgClient.PgClient, yield* EventStore]
-        yield* explain(sql)
-        yield* store.append(write(newStream(), NoStream, ...newEvents(3)))
-        yield* explain(sql)
-      })
-    )
+  it.layer(Layer.provideMerge(PgEventStore.layerClient(), Postgres.layer()), { excludeTestServices: true })(
+    "reads",
+    (it) => {
+      it.effect("find their rows by index while there are few", () =>
+        Effect.gen(function* () {
+          const [sql, store] = [yield* PgClient.PgClient, yield* EventStore]
+          yield* explain(sql)
+          yield* store.append(write(newStream(), NoStream, ...newEvents(3)))
+          yield* explain(sql)
+        })
+      )
 
-    it.effect("names with a byte order mark and a replacement character", () =>
-      Effect.gen(function* () {
-        const store = yield* EventStore
-        const name = "\ufeff\ufffd"
-        const event = newEvent({ type: name, tags: ["a", `${name}x`] })
-        const stream = newStream(name)
-        yield* store.append(write(stream, NoStream, newEvent(), event))
-        const { events } = yield* store.load(stream)
-        assert.strictEqual(events[1]!.stream, stream)
-        assert.strictEqual(events[1]!.type, name)
-        assert.deepStrictEqual(events[1]!.tags, event.tags)
-        assert.deepStrictEqual((yield* store.readPage({ category: name })).events, events)
-        assert.deepStrictEqual((yield* store.readPage({ criteria: Criteria.types(name) })).events, [events[1]!])
-      })
-    )
+      it.effect("names with a byte order mark and a replacement character", () =>
+        Effect.gen(function* () {
+          const store = yield* EventStore
+          const name = "\ufeff\ufffd"
+          const event = newEvent({ type: name, tags: ["a", `${name}x`] })
+          const stream = newStream(name)
+          yield* store.append(write(stream, NoStream, newEvent(), event))
+          const { events } = yield* store.load(stream)
+          assert.strictEqual(events[1]!.stream, stream)
+          assert.strictEqual(events[1]!.type, name)
+          assert.deepStrictEqual(events[1]!.tags, event.tags)
+          assert.deepStrictEqual((yield* store.readPage({ category: name })).events, events)
+          assert.deepStrictEqual((yield* store.readPage({ criteria: Criteria.types(name) })).events, [events[1]!])
+        })
+      )
 
-    it.effect("a filter that matches little looks at many events, in few pages that say how far they came", () =>
-      Effect.gen(function* () {
-        const [sql, store] = [yield* PgClient.PgClient, yield* EventStore]
-        const start = yield* store.head
-        const needle = yield* store.append(write(newStream("needle"), NoStream, newEvent()))
-        // Straw by hand, for a million events take too long otherwise.
-        yield* sql`
+      it.effect("a filter that matches little looks at many events, in few pages that say how far they came", () =>
+        Effect.gen(function* () {
+          const [sql, store] = [yield* PgClient.PgClient, yield* EventStore]
+          const start = yield* store.head
+          const needle = yield* store.append(write(newStream("needle"), NoStream, newEvent()))
+          // Straw by hand, for a million events take too long otherwise.
+          yield* sql`
           insert into effect_decider.events
             (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
           select nextval('effect_decider.position_seq'), now(), gen_random_uuid(), 1, 1, 'straw-' || n, 'Straw', '{}',
             '{}', '{}'
           from generate_series(1, 400000) n`
-        const head = yield* store.head
-        const options = { category: "needle", after: needle.positions[0]! }
-        const first = yield* store.readPage(options)
-        assert.deepStrictEqual([first.events.length, first.isEnd], [0, false])
-        assert.isAbove(Number(first.scanned - options.after), 250_000)
-        const second = yield* store.readPage({ ...options, after: first.scanned })
-        assert.deepStrictEqual(second, { events: [], scanned: head, isEnd: true })
-        const near = (first.scanned - 100_000n) as Position.Position
-        const backward = yield* store.readPage({ category: "needle", direction: "backward", upTo: near })
-        assert.deepStrictEqual([backward.events.length, backward.scanned <= needle.positions[0]!], [1, true])
-        assert.deepStrictEqual(
-          (yield* store.readPage({ criteria: Criteria.types("Straw"), after: start, limit: 10 })).events.length,
-          10
-        )
-        // And the plans of a large table.
-        yield* sql`vacuum analyze effect_decider.events`
-        yield* explain(sql)
-      })
-    )
-  })
+          const head = yield* store.head
+          const options = { category: "needle", after: needle.positions[0]! }
+          const first = yield* store.readPage(options)
+          assert.deepStrictEqual([first.events.length, first.isEnd], [0, false])
+          assert.isAbove(Number(first.scanned - options.after), 250_000)
+          const second = yield* store.readPage({ ...options, after: first.scanned })
+          assert.deepStrictEqual(second, { events: [], scanned: head, isEnd: true })
+          const near = (first.scanned - 100_000n) as Position.Position
+          const backward = yield* store.readPage({ category: "needle", direction: "backward", upTo: near })
+          assert.deepStrictEqual([backward.events.length, backward.scanned <= needle.positions[0]!], [1, true])
+          assert.deepStrictEqual(
+            (yield* store.readPage({ criteria: Criteria.types("Straw"), after: start, limit: 10 })).events.length,
+            10
+          )
+          // And the plans of a large table.
+          yield* sql`vacuum analyze effect_decider.events`
+          yield* explain(sql)
+        })
+      )
+    }
+  )
 })
 
 /** Refuses plans that read the whole table, as prepared statements have them: made without knowing the parameters. */

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type { ReadOptions } from "../../src/store/EventStore.ts"
-import { Any, Exact } from "../../src/store/ExpectedVersion.ts"
+import { Any, Exact, NoStream } from "../../src/store/ExpectedVersion.ts"
 import * as Position from "../../src/store/Position.ts"
 import type { RecordedEvent } from "../../src/store/RecordedEvent.ts"
 import { CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
@@ -153,6 +153,26 @@ describe("PgEventStore, global order", () => {
           yield* sql`delete from effect_decider.events`
         }
       }
+    })
+  )
+
+  it.live("a transaction reads its own events, in global order as soon as nobody may come before them", () =>
+    Effect.gen(function* () {
+      const { store } = yield* open(yield* Postgres.database)
+      const append = Effect.suspend(() => store.append(write(newStream(), NoStream, newEvent())))
+      const held = yield* heldOpen(store, append)
+      yield* store.withTransaction(
+        Effect.gen(function* () {
+          const { positions, stream } = yield* append
+          assert.lengthOf((yield* store.load(stream)).events, 1)
+          assert.deepStrictEqual((yield* store.readPage()).events, [])
+          yield* held.rollback
+          assert.deepStrictEqual(
+            (yield* store.readPage()).events.map((event) => event.position),
+            positions
+          )
+        })
+      )
     })
   )
 

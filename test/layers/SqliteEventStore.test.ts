@@ -429,6 +429,7 @@ describe("SqliteEventStore", () => {
         const error = yield* Effect.flip(open({ filename: "/nowhere/at/all.db" }))
         assert.strictEqual(error._tag, "StoreUnavailable")
         assert.include(error.message, "The store failed in open")
+        assert.isFalse(error.isRetryable)
         assert.include(error.message, "/nowhere/at/all.db")
       })
     )

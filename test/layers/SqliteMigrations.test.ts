@@ -184,4 +184,34 @@ describe("SqliteEventStore, query plans", () => {
       }
     })
   )
+
+  it.live("records are found by their key, and purged by their age", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open({ filename: ":memory:" })
+      const statements = new Map<string, ReadonlyArray<unknown>>()
+      const record = { key: "k", fingerprint: "f", outcome: null }
+      yield* Effect.all([
+        store.append(write("a", NoStream, newEvent()), { idempotency: [record] }),
+        store.load(stream("a"), { idempotencyKey: "k" }),
+        store.purgeIdempotencyRecords(DateTime.makeUnsafe(0))
+      ]).pipe(
+        Effect.provideService(CurrentTransformer, (statement) =>
+          Effect.sync(() => {
+            const [text, params] = statement.compile()
+            statements.set(text, params)
+            return statement
+          })
+        )
+      )
+      const ofRecords = Array.from(statements).filter(
+        ([text]) => text.includes("effect_decider_idempotency") && !text.startsWith("INSERT")
+      )
+      assert.lengthOf(ofRecords, 3)
+      for (const [text, params] of ofRecords) {
+        const plan = yield* sql.unsafe<{ readonly detail: string }>(`EXPLAIN QUERY PLAN ${text}`, params)
+        const index = text.startsWith("DELETE") ? "effect_decider_idempotency_recorded_at" : "sqlite_autoindex"
+        assert.match(plan[0]!.detail, new RegExp(`^SEARCH effect_decider_idempotency USING .*INDEX ${index}`), text)
+      }
+    })
+  )
 })

@@ -203,3 +203,35 @@ describe("JSON", () => {
     assert.include(issueOf(tooLarge), String(64 * 1024 * 1024 + 1))
   })
 })
+
+describe("admission of idempotency records", () => {
+  const record = { key: "k", fingerprint: "f", outcome: { versions: [1] } }
+  const refused = (...records: ReadonlyArray<object>) =>
+    issueOf(Admission.records(records as unknown as ReadonlyArray<EventStore.IdempotencyRecord>))
+
+  it("says what is wrong", () => {
+    assert.strictEqual(refused({ ...record, key: "" }), "an idempotency key is empty")
+    assert.strictEqual(refused({ ...record, fingerprint: "" }), `the fingerprint of idempotency key "k" is empty`)
+    assert.strictEqual(
+      refused({ ...record, outcome: [NaN] }),
+      `the outcome of idempotency key "k" is not plain JSON: NaN is no JSON number at [0]`
+    )
+    assert.strictEqual(
+      refused({ ...record, outcome: "x".repeat(65_536) }),
+      `the outcome of idempotency key "k" takes 65538 bytes of JSON, 65536 at most`
+    )
+    assert.strictEqual(refused(record, record), `idempotency key "k" stands in it twice`)
+    assert.strictEqual(
+      refused(...Array.from({ length: 1_001 }, (_, i) => ({ ...record, key: String(i) }))),
+      "it has 1001 idempotency records, 1000 at most"
+    )
+  })
+
+  it("keeps a private copy", () => {
+    const mine = { ...record, outcome: { versions: [1] } }
+    const [copy] = Result.getOrThrow(Admission.records([mine]))
+    mine.outcome.versions.push(2)
+    assert.deepStrictEqual(copy, record)
+    assert.isTrue(Object.isFrozen(copy))
+  })
+})

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import {
   EventId,
   type EventStore,
@@ -33,20 +34,22 @@ const write = (letters: string, expected: ExpectedVersion.ExpectedVersion, to = 
   events: [...letters].map(event)
 })
 const judge =
-  (stored: string, isRetry = false) =>
+  (stored: string, isRetry = false, isTombstoned = false) =>
   (write: EventStore.Write) =>
     Verdict.one(
       write,
       stored.length,
       (version, count) => Array.from(stored.slice(version, version + count), (letter) => id(letter)),
-      isRetry
+      isRetry,
+      isTombstoned
     )
 
-const says = (
-  verdict: Result.Result<Verdict.Verdict, StoreError.VersionConflict | StoreError.IdempotencyViolation>
-) => {
+const says = (verdict: Result.Result<Verdict.Verdict, Verdict.Refusal>) => {
   if (Result.isFailure(verdict)) {
     const { failure } = verdict
+    if (failure._tag === "StreamTombstoned") {
+      return `closed at ${failure.version}`
+    }
     return failure._tag === "VersionConflict"
       ? `conflict at ${failure.actual}`
       : `violation by ${failure.ids.map((id) => id.at(-1)).join("")}`
@@ -145,6 +148,23 @@ describe("the verdict on one write", () => {
     )
   })
 
+  it("on a closed stream, nothing is written, and what was is still a repeat", () => {
+    const rules = [
+      ["ab", NoStream, "ab", "repeat after 0"],
+      ["ab", Any, "b", "repeat after 1"],
+      ["ab", Exact(1), "bc", "violation by b"],
+      ["ab", Any, "c", "closed at 2"],
+      ["ab", Exact(2), "c", "closed at 2"],
+      ["ab", Exact(7), "c", "closed at 2"],
+      ["ab", Exact(0), "c", "closed at 2"],
+      ["ab", Exact(2), "", "closed at 2"],
+      ["ab", NoStream, "", "closed at 2"]
+    ] as const
+    for (const [stored, expected, events, verdict] of rules) {
+      assert.strictEqual(says(judge(stored, false, true)(write(events, expected))), verdict)
+    }
+  })
+
   it("looks nothing up where nothing can be repeated", () => {
     const fail = () => assert.fail("looked up")
     for (const [version, expected] of [
@@ -226,5 +246,77 @@ describe("the verdict on several writes", () => {
     assert.deepStrictEqual(all(write("ab", NoStream), write("e", Any, third)), violation)
     assert.deepStrictEqual(all(write("e", Any, third), write("ab", NoStream)), violation)
     assert.deepStrictEqual(all(write("ab", NoStream), write("e", NoStream, other)), violation)
+  })
+})
+
+describe("the verdict on an append whose keys are recorded", () => {
+  const record = (key: string, fields: Partial<EventStore.IdempotencyRecord> = {}): EventStore.IdempotencyRecord => ({
+    key,
+    fingerprint: "f",
+    outcome: { b: [1], a: null },
+    ...fields
+  })
+  const [one, two] = [record("one"), record("two")]
+  const stored: Record<string, string> = { [stream]: "ab", [other]: "cd" }
+  const judged = (write: EventStore.Write) => judge(stored[write.stream]!)(write)
+  const recorded = (
+    isRetry: boolean,
+    idempotency: ReadonlyArray<EventStore.IdempotencyRecord>,
+    found: NonEmptyReadonlyArray<EventStore.IdempotencyRecord>,
+    ...writes: ReadonlyArray<EventStore.Write>
+  ) =>
+    Result.match(Verdict.recorded(writes, { idempotency, isRetry }, found, judged), {
+      onFailure: ({ key }) => [`recorded: ${key}`],
+      onSuccess: (verdicts) => verdicts.map((verdict) => says(Result.succeed(verdict)))
+    })
+  const own = write("ab", NoStream)
+
+  it("is the first of its keys that is recorded, with what is recorded", () => {
+    const found = record("two", { fingerprint: "g", outcome: 1 })
+    assert.deepStrictEqual(
+      Verdict.recorded([own], { idempotency: [one, two], isRetry: false }, [found], judged),
+      Result.fail(new StoreError.AlreadyRecorded({ key: "two", fingerprint: "g", outcome: 1 }))
+    )
+    assert.deepStrictEqual(recorded(false, [two, one], [one, two], own), ["recorded: two"])
+  })
+
+  it("judges no write but a retry's", () => {
+    const fail = () => assert.fail("judged")
+    Verdict.recorded([own], { idempotency: [one], isRetry: false }, [one], fail)
+    Verdict.recorded([own], { idempotency: [one, two], isRetry: true }, [one], fail)
+  })
+
+  it("is a repeat, when a retry meets its own records and its own events", () => {
+    assert.deepStrictEqual(recorded(true, [one, two], [two, one], own), ["repeat after 0"])
+    assert.deepStrictEqual(recorded(true, [one], [one], own, write("", Exact(1), other)), [
+      "repeat after 0",
+      "check at 1"
+    ])
+  })
+
+  it("is a repeat, when a retry without events meets its own records, also if its check does not hold any more", () => {
+    assert.deepStrictEqual(recorded(true, [one], [one], write("", Exact(2))), ["repeat after 2"])
+    assert.deepStrictEqual(recorded(true, [one], [one], write("", Exact(1)), write("", NoStream, other)), [
+      "repeat after 1",
+      "repeat after 0"
+    ])
+    assert.deepStrictEqual(recorded(true, [one], [one], write("", StreamExists)), ["repeat after 2"])
+  })
+
+  it("is recorded, when a retry meets what is not all its own", () => {
+    const others: ReadonlyArray<NonEmptyReadonlyArray<EventStore.IdempotencyRecord>> = [
+      [one],
+      [one, record("two", { fingerprint: "g" })],
+      [one, record("two", { outcome: { b: [2], a: null } })]
+    ]
+    for (const found of others) {
+      assert.deepStrictEqual(recorded(true, [one, two], found, own), ["recorded: one"])
+      assert.deepStrictEqual(recorded(true, [one, two], found, write("", Any)), ["recorded: one"])
+    }
+    for (const strange of ["e", "ae", "abe"]) {
+      assert.deepStrictEqual(recorded(true, [one], [one], write(strange, NoStream)), ["recorded: one"])
+      assert.deepStrictEqual(recorded(true, [one], [one], write(strange, Any)), ["recorded: one"])
+    }
+    assert.deepStrictEqual(recorded(true, [one], [one], own, write("e", Exact(2), other)), ["recorded: one"])
   })
 })

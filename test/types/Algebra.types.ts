@@ -128,8 +128,26 @@ const outward = Decider.mapCommand(Decider.mapEvent(Decider.mapState(Payment, te
 isTrue<Equals<typeof outward, typeof nested>>()
 const chained = pipe(Payment, Decider.mapCommand(length), Decider.mapEvent(wide), Decider.mapState(text))
 isTrue<Equals<typeof chained, typeof nested>>()
-const views2 = View.mapState(View.mapEvent(Limit, wide.set), text)
-isTrue<Equals<typeof views2, View.View<string, PaymentEvent>>>()
+const nestedView = View.mapState(
+  View.mapEvent(Limit, (event: { readonly paid: PaymentEvent }) => event.paid),
+  text
+)
+isTrue<Equals<typeof nestedView, View.View<string, { readonly paid: PaymentEvent }>>>()
+
+// What `getResult` takes says what is emitted: literals in `set` need no `as const`.
+const prismatic = Decider.mapEvent(
+  Decider.make({
+    initialState: 0,
+    decide: (by: number, _: number) => Result.succeed([by]),
+    evolve: (n, by: number) => n + by
+  }),
+  {
+    getResult: (event: PaymentEvent | { readonly _tag: "Lost" }) =>
+      event._tag === "Paid" ? Result.succeed(event.amount) : Result.fail(event),
+    set: (amount) => ({ _tag: "Paid", amount })
+  }
+)
+isTrue<Equals<Decider.Decider.Event<typeof prismatic>, PaymentEvent | { readonly _tag: "Lost" }>>()
 
 // Views: deciders are views, views of different events do not combine.
 const lengths = View.mapEvent(

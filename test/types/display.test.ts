@@ -25,6 +25,21 @@ const probes = [
     "Type 'Result<Decision<State, Event>, DoorIsLocked | DoorIsOpen>' is not assignable to type '0'"
   ],
   [
+    "Decider.composeAll",
+    "const probe: 0 = Decider.composeAll({ door: Door })",
+    `Type 'Decider<LabelledCommand<"door", Command>, { readonly door: State; }, LabelledEvent<"door", Event>, DoorIsLocked | DoorIsOpen>' is not assignable to type '0'`
+  ],
+  [
+    "Decider.many",
+    "const probe: 0 = Decider.many(Door)",
+    "Type 'Decider<Keyed<Command>, HashMap<string, State>, KeyedEvent<Event>, DoorIsLocked | DoorIsOpen>' is not assignable to type '0'"
+  ],
+  [
+    "View.combine",
+    "const probe: 0 = View.combine({ one: Door, two: Door })",
+    "Type 'View<{ readonly one: State; readonly two: State; }, Event>' is not assignable to type '0'"
+  ],
+  [
     "Doors.layer",
     "const probe: 0 = Doors.layer",
     "Type 'Layer<Doors, never, EventStore>' is not assignable to type '0'"
@@ -38,7 +53,7 @@ const probes = [
 
 const source = (probe: string) => `
 import { Result, Schema } from "effect"
-import { Category, CommandHandler, Decider, EventSchema } from "effect-decider"
+import { Category, CommandHandler, Decider, EventSchema, View } from "effect-decider"
 type Command = { readonly _tag: "Open" } | { readonly _tag: "Lock" }
 const EventSchemas = Schema.TaggedUnion({ Opened: {}, Locked: {} })
 type Event = { readonly _tag: "Opened" } | { readonly _tag: "Locked" }
@@ -61,7 +76,7 @@ const Count = Decider.make({
 class Doors extends CommandHandler.Service<Doors>()("test/Doors", {
   category: Category.make("door", { decider: Door, events: EventSchema.make({ event: EventSchemas }) })
 }) {}
-export { Count, Decider, Door, Doors }
+export { Count, Decider, Door, Doors, View }
 export ${probe}
 `
 

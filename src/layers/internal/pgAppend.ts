@@ -9,7 +9,7 @@ import type { Write, Written } from "../../store/EventStore.ts"
 import type { ExpectedVersion } from "../../store/ExpectedVersion.ts"
 import * as Verdict from "../../store/internal/verdict.ts"
 import type { NewEvent } from "../../store/NewEvent.ts"
-import { IdempotencyViolation, VersionConflict } from "../../store/StoreError.ts"
+import { IdempotencyViolation, StreamTombstoned, VersionConflict } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import { arrayText } from "./pgNames.ts"
@@ -223,12 +223,12 @@ export const answer = Effect.fnUntraced(function* <E>(
   encoded: NonEmptyReadonlyArray<Encoded>,
   rows: ReadonlyArray<Row>,
   idsAfter: (stream: StreamId, version: number, count: number) => Effect.Effect<ReadonlyArray<string>, E>
-): Effect.fn.Return<ReadonlyArray<Written>, VersionConflict | IdempotencyViolation | E> {
+): Effect.fn.Return<ReadonlyArray<Written>, Verdict.Refusal | E> {
   const writes = encoded.map(({ write }) => write)
   if (rows.every(([status]) => Number(status) <= Status.check)) {
     return writes.map((write, i) => written(write, rows[i]!))
   }
-  const verdicts = new Map<Write, Result.Result<Verdict.Verdict, VersionConflict | IdempotencyViolation>>()
+  const verdicts = new Map<Write, Result.Result<Verdict.Verdict, Verdict.Refusal>>()
   for (const [i, write] of writes.entries()) {
     const [status, version] = [Number(rows[i]![0]), Number(rows[i]![1])]
     const { events, stream } = write
@@ -255,7 +255,10 @@ export const answer = Effect.fnUntraced(function* <E>(
   )
 })
 
-const Status = { write: 0, check: 1, repeat: 2, conflict: 3, violation: 4, alone: 5 } as const
+/**
+ * The statuses of verdicts as the functions of the database answer them.
+ */
+export const Status = { write: 0, check: 1, repeat: 2, conflict: 3, violation: 4, alone: 5, tombstoned: 6 } as const
 
 /**
  * What became of one write of a batch; `undefined` when it has to go alone.
@@ -264,7 +267,7 @@ export const verdictOf = <E>(
   encoded: Encoded,
   row: Row,
   idsAfter: (stream: StreamId, version: number, count: number) => Effect.Effect<ReadonlyArray<string>, E>
-): Effect.Effect<Result.Result<Written, VersionConflict | IdempotencyViolation | E> | undefined> => {
+): Effect.Effect<Result.Result<Written, Verdict.Refusal | E> | undefined> => {
   switch (Number(row[0])) {
     case Status.write:
       return Effect.succeed(Result.succeed(written(encoded.write, row)))
@@ -282,11 +285,14 @@ const written = ({ stream }: Write, [status, version, ...positions]: Row): Writt
   repeated: Number(status) === Status.repeat
 })
 
-const verdict = (
+/**
+ * The verdict on a write that its row tells.
+ */
+export const verdict = (
   { events, expected, stream }: Write,
   status: number,
   version: number
-): Result.Result<Verdict.Verdict, VersionConflict> => {
+): Result.Result<Verdict.Verdict, VersionConflict | StreamTombstoned> => {
   switch (status) {
     case Status.write:
       return Result.succeed({ _tag: "Write" })
@@ -294,6 +300,8 @@ const verdict = (
       return Result.succeed({ _tag: "Check", version: StreamVersion.make(version) })
     case Status.repeat:
       return Result.succeed({ _tag: "Repeat", after: version - events.length })
+    case Status.tombstoned:
+      return Result.fail(new StreamTombstoned({ stream, version: StreamVersion.make(version) }))
     default:
       return Result.fail(new VersionConflict({ stream, expected, actual: StreamVersion.make(version) }))
   }

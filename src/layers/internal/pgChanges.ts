@@ -3,6 +3,7 @@
  */
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
+import * as PgPool from "@effect/sql-pg/PgPool"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -11,7 +12,7 @@ import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Feed from "./feed.ts"
 import { identifier } from "./pgNames.ts"
 import * as Rows from "./pgRows.ts"
@@ -43,6 +44,15 @@ const spacing = Duration.millis(1)
 const farewell = "1 second"
 
 /**
+ * Settings for sessions outside of the client's pool. The keep-alive finds a peer that is silently gone.
+ */
+const outside = (config: PgClient.PgClientConfig, purpose: string) => ({
+  keepAlive: "10 seconds" as const,
+  ...config,
+  applicationName: `${config.applicationName ?? "effect-decider"} ${purpose}`
+})
+
+/**
  * Makes the feed of the store in a schema.
  */
 export const make = Effect.fnUntraced(function* (
@@ -59,13 +69,8 @@ export const make = Effect.fnUntraced(function* (
 
   const listen = (wake: () => void) =>
     Effect.gen(function* () {
-      // Outside of the pool: it is held for as long as anybody listens. The keep-alive finds a peer that is silently gone.
-      const { applicationName = "effect-decider" } = sql.config
-      const connection = yield* PgConnection.make({
-        keepAlive: "10 seconds",
-        ...sql.config,
-        applicationName: `${applicationName} changes`
-      })
+      // Held for as long as anybody listens.
+      const connection = yield* PgConnection.make(outside(sql.config, "changes"))
       const pinned = yield* connection.pin
       const notifications = yield* pinned.listen(channel)
       yield* Effect.acquireRelease(
@@ -105,7 +110,16 @@ export const make = Effect.fnUntraced(function* (
   // A database is not in the time of a test clock.
   const realTime = Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
   const feed = yield* realTime(Feed.make({ look, listen, spacing, pollInterval }))
-  const notify = yield* realTime(coalesced(sql.notify(channel, sender)))
+  // A session of its own, for those of the client may all be busy, or be in use for what must not fail along with it. In a
+  // scope of its own, so that it can still be opened for the last notification.
+  const pool = yield* PgPool.make({
+    ...outside(sql.config, "notify"),
+    multiplex: false,
+    minConnections: 0,
+    maxConnections: 1
+  }).pipe(Effect.orDie, Scope.provide(yield* Scope.fork(yield* Effect.scope)), realTime)
+  const tell = pool.use((connection) => connection.queryValues("select pg_notify($1, $2)", [channel, sender]))
+  const notify = yield* realTime(coalesced(tell))
   return {
     ...feed,
     announce: () => {
@@ -120,7 +134,7 @@ export const make = Effect.fnUntraced(function* (
  * Failures are nobody's concern, for listeners look now and then without being told.
  */
 const coalesced = Effect.fnUntraced(function* <E>(
-  effect: Effect.Effect<void, E>
+  effect: Effect.Effect<unknown, E>
 ): Effect.fn.Return<() => void, never, Scope.Scope> {
   const fork = Effect.runForkWith(yield* Effect.context())
   let running: Fiber.Fiber<void> | undefined

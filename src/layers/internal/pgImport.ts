@@ -37,6 +37,7 @@ export const make = (
     const streams = Import.streamsOf(events)
     const found = yield* sql.unsafe(text.versions, [array(streams, PgTypes.OID.text)]).values
     const versions = new Map(found.map(([n, version]) => [streams[Number(n) - 1]!, version as number]))
+    const closed = new Set(found.flatMap(([n, , isClosed]) => (isClosed === true ? [streams[Number(n) - 1]!] : [])))
     const version = (stream: StreamId) => versions.get(stream)!
     const there = events.filter((event) => event.version <= version(event.stream))
     const ids = new Map<string, string>()
@@ -47,7 +48,11 @@ export const make = (
         ids.set(`${event.version} ${event.stream}`, id as string)
       }
     }
-    return { version, idAt: (stream, version) => ids.get(`${version} ${stream}`) }
+    return {
+      version,
+      isTombstoned: (stream) => closed.has(stream),
+      idAt: (stream, version) => ids.get(`${version} ${stream}`)
+    }
   })
 
   const insert = (writes: ReadonlyArray<ImportedEvent>, ends: ReadonlyMap<StreamId, number>) =>
@@ -103,7 +108,11 @@ const endsBefore = (batch: ImportBatch): ReadonlyMap<StreamId, number> | undefin
       ends.set(stream, version - 1)
     }
   }
-  const planned = Import.plan(batch, { version: (stream) => ends.get(stream)!, idAt: () => undefined })
+  const planned = Import.plan(batch, {
+    version: (stream) => ends.get(stream)!,
+    isTombstoned: () => false,
+    idAt: () => undefined
+  })
   return Result.isSuccess(planned) && planned.success.length === batch.events.length ? ends : undefined
 }
 
@@ -133,9 +142,9 @@ export const statements = (schema: string) => {
   const table = `${schema}.events`
   return {
     versions:
-      "select w.n, coalesce((select e.version from " +
-      `${table} e where e.stream = w.stream order by e.version desc limit 1), 0) ` +
-      "from unnest($1::text[]) with ordinality as w (stream, n)",
+      "select w.n, coalesce(last.version, 0), last.is_closed from unnest($1::text[]) with ordinality as w (stream, n) " +
+      "left join lateral (select case when e.position > 0 then e.version else e.version - 1 end as version, " +
+      `e.position < 0 as is_closed from ${table} e where e.stream = w.stream order by e.version desc limit 1) last on true`,
     ids:
       `select w.n, (select e.id from ${table} e where e.stream = w.stream and e.version = w.version) ` +
       "from unnest($1::text[], $2::integer[]) with ordinality as w (stream, version, n)",
@@ -151,7 +160,7 @@ export const statements = (schema: string) => {
       `from unnest(array(select nextval(${sequence(schema)}) from generate_series(1, case ` +
       `when (select ${lowWaterLock(schema)}) is not null and not exists (` +
       "select from unnest($11::text[], $12::integer[]) as w (stream, version) where w.version <> " +
-      `coalesce((select e.version from ${table} e where e.stream = w.stream order by e.version desc limit 1), 0)) ` +
+      `coalesce((select case when e.position > 0 then e.version else -1 end from ${table} e where e.stream = w.stream order by e.version desc limit 1), 0)) ` +
       "then $10 else 0 end) order by 1), " +
       "$1::text[], $2::integer[], $3::timestamptz[], $4::uuid[], $5::text[], $6::integer[], $7::text[], $8::text[], " +
       "$9::text[]) as e (position, stream, version, recorded_at, id, type, schema_version, tags, data, metadata) " +

@@ -11,7 +11,13 @@ import { body, identifier, literal } from "./pgNames.ts"
  */
 export const migrations = (schema: string): ReadonlyArray<Migration> => {
   const s = identifier(schema)
-  return [{ id: 1, name: "events", statements: [...tables(s), ...globalOrder(s), ...appending(s)] }]
+  return [
+    {
+      id: 1,
+      name: "events",
+      statements: [...tables(s), ...globalOrder(s), ...appending(s), ...recording(s), ...closing(s)]
+    }
+  ]
 }
 
 export const sequence = (s: string): string => `${literal(`${s}.position_seq`)}::regclass`
@@ -89,7 +95,7 @@ const appending = (s: string): ReadonlyArray<string> => [
   `create function ${s}.judge(p_stream text, p_expected integer, p_ids uuid[])
 returns ${s}.verdict language plpgsql stable as ${body(`
 -- What is to be done with a write: 0 it may be made, 1 it has no events and its expectation holds, 2 it was made before,
--- 3 version conflict, 4 a part of it was made before. Expected is the exact version, or -1 for any and -2 for an existing
+-- 3 version conflict, 4 a part of it was made before, 6 the stream is closed. Expected is the exact version, or -1 for any and -2 for an existing
 -- stream; -3 and -4 are the same for a write that was sent before and got no answer, so that a repeat is looked for among
 -- the last 256 events, not only at the end. The version is the stream's, for status 2 the one after the original; it has
 -- the original positions too.
@@ -98,22 +104,27 @@ declare
   v_count constant integer := cardinality(p_ids);
   v_looked_at constant integer := case when p_expected < -2 then greatest(v_count, 256) else v_count end;
   v_current integer;
+  -- What there is to say to a stream that is closed, by a row after its last event that has a negative position.
+  v_refusal integer;
   v_after integer;
   v_start integer;
   v_ids uuid[];
   v_positions bigint[];
 begin
-  select e.version into v_current from ${s}.events e where e.stream = p_stream order by e.version desc limit 1;
+  select case when e.position > 0 then e.version else e.version - 1 end, case when e.position < 0 then 6 end
+    into v_current, v_refusal
+    from ${s}.events e where e.stream = p_stream order by e.version desc limit 1;
   v_current := coalesce(v_current, 0);
   if v_count = 0 then
-    return (case when p_expected in (v_current, -1, -3) or (p_expected in (-2, -4) and v_current > 0) then 1 else 3 end,
+    return (case when v_refusal is not null then v_refusal
+        when p_expected in (v_current, -1, -3) or (p_expected in (-2, -4) and v_current > 0) then 1 else 3 end,
       v_current, null)::${s}.verdict;
   end if;
   if p_expected = v_current or (p_expected in (-1, -3) and v_current = 0) then
-    return (0, v_current, null)::${s}.verdict;
+    return (coalesce(v_refusal, 0), v_current, null)::${s}.verdict;
   end if;
   if p_expected > v_current or (p_expected in (-2, -4) and v_current = 0) then
-    return (3, v_current, null)::${s}.verdict;
+    return (coalesce(v_refusal, 3), v_current, null)::${s}.verdict;
   end if;
   -- The events that a repeat would find: those after the expected version, or the last ones of the stream.
   v_after := case when p_expected >= 0 then p_expected else greatest(v_current - v_looked_at, 0) end;
@@ -130,12 +141,12 @@ begin
     return (2, v_after + v_start - 1 + v_count, v_positions[v_start : v_start + v_count - 1])::${s}.verdict;
   end if;
   if p_expected >= 0 and v_ids[1] <> p_ids[1] then
-    return (3, v_current, null)::${s}.verdict;
+    return (coalesce(v_refusal, 3), v_current, null)::${s}.verdict;
   end if;
   if p_expected >= 0 or (v_looked_at > 1 and exists (select unnest(v_ids) intersect select unnest(p_ids))) then
     return (4, v_current, null)::${s}.verdict;
   end if;
-  return (0, v_current, null)::${s}.verdict;
+  return (coalesce(v_refusal, 0), v_current, null)::${s}.verdict;
 end`)}`,
 
   `create function ${s}.append(
@@ -157,7 +168,8 @@ begin
     ${enter(s)}
   end if;
   loop
-    if v_current < 0 or p_id is null then
+    -- The last version there is has none after it, which the plan of the insert would stumble over.
+    if v_current < 0 or v_current = 2147483647 or p_id is null then
       -- Sees what was committed up to now, so also who won when the insert below found its place taken.
       select j.status, j.version, j.positions into v_verdict
         from ${s}.judge(p_stream, p_expected, case when p_id is null then '{}' else p_id || coalesce(p_ids, '{}') end) j;
@@ -173,7 +185,7 @@ begin
       select nextval(${sequence(s)}), date_trunc('milliseconds', clock_timestamp()), p_id, v_current + 1,
           p_schema_version, p_stream, p_type, p_tags, p_data, p_metadata
         where v_current = 0
-          or exists (select from ${s}.events e where e.stream = p_stream and e.version = v_current)
+          or exists (select from ${s}.events e where e.stream = p_stream and e.version = v_current and e.position > 0)
       on conflict on constraint events_stream_version_key do nothing
       returning position, recorded_at into v_position, v_at;
     if found and p_ids is null then
@@ -229,16 +241,17 @@ begin
   -- what expects none is no repeat if its single event is not the last one there. All else is judged, which costs more.
   select array_agg(
       case
-        when w.expected = 0 or w.expected = last.version then (0, w.expected, null)::${s}.verdict
+        when w.expected = 0 then (0, 0, null)::${s}.verdict
         when w.expected = -1 and last.version is null then (0, 0, null)::${s}.verdict
-        when w.expected in (-1, -2) and w.count = 1 and w.id <> last.id then (0, last.version, null)::${s}.verdict
+        when last.position > 0 and w.expected = last.version then (0, w.expected, null)::${s}.verdict
+        when last.position > 0 and w.expected in (-1, -2) and w.count = 1 and w.id <> last.id then (0, last.version, null)::${s}.verdict
         else ${s}.judge(w.stream, w.expected, w.id || p_further_ids[w.start : w.start + w.count - 2])
       end order by w.n)
     into v_verdicts
     from unnest(p_streams, p_expected, p_counts, p_starts, p_ids) with ordinality
         as w (stream, expected, count, start, id, n)
       left join lateral (
-        select e.version, e.id from ${s}.events e
+        select e.version, e.id, e.position from ${s}.events e
           where e.stream = w.stream
             and e.version between greatest(w.expected, 0) and case when w.expected < 0 then 2147483647 else w.expected end
           order by e.version desc limit 1
@@ -387,6 +400,108 @@ begin
       p_expected := array(select ${lookFurther("w.expected")}
         from unnest(p_expected) with ordinality as w (expected, n) order by w.n);
     end;
+  end loop;
+end`)}`
+]
+
+const recording = (s: string): ReadonlyArray<string> => [
+  `create table ${s}.idempotency (
+  key text collate "C" not null,
+  recorded_at timestamptz not null,
+  fingerprint text not null,
+  outcome json not null,
+  constraint idempotency_key_key primary key (key)
+) with (autovacuum_analyze_threshold = 2000)`,
+  `create index idempotency_recorded_at_idx on ${s}.idempotency (recorded_at)`,
+
+  `create function ${s}.append_recorded(
+  p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_keys text[], p_fingerprints text[], p_outcomes text[], p_is_retry boolean
+) returns table (answer bigint[], recorded text) language plpgsql volatile as ${body(`
+-- Writes and idempotency records, all or nothing. Answers for each write what append_all does. When keys are recorded
+-- already, nothing is written, and first come the records that are there; a retry, which may have met its own, is told the
+-- verdicts on its writes as well.
+declare
+  v_verdicts ${s}.verdict[];
+  v_added integer;
+begin
+  loop
+    -- Sees what was committed up to now: so also the key of who was first on a stream, or on the key itself.
+    -- Key by key: a plan for all at once, made while the table is small, would go on to scan it when it is large.
+    return query select null::bigint[], r.record
+      from unnest(p_keys) k (key), lateral (
+        select json_build_array(r.key, r.fingerprint, r.outcome)::text as record
+          from ${s}.idempotency r where r.key = k.key limit 1
+      ) r;
+    if found then
+      if p_is_retry then
+        -- One statement, so all are judged at the same moment.
+        return query select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text
+          from (
+            select ${s}.judge(w.stream, w.expected,
+                array(select e.id from unnest(p_ids, p_writes) with ordinality as e (id, write, n)
+                  where e.write = w.n order by e.n)) as v, w.n
+              from unnest(p_streams, p_expected) with ordinality as w (stream, expected, n) offset 0
+          ) j order by j.n;
+      end if;
+      return;
+    end if;
+    exit when v_verdicts is not null;
+    begin
+      select array_agg((a.answer[1]::integer, a.answer[2]::integer, a.answer[3:])::${s}.verdict order by a.n)
+        into v_verdicts
+        from ${s}.append_all(p_streams, p_expected, p_counts, p_in_transaction, p_writes,
+          p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas) with ordinality as a (answer, n);
+      if not exists (select from unnest(v_verdicts) v where v.status > 1) then
+        -- Waits for a transaction that adds one of the keys, in their order, so that two appends never wait for each other.
+        insert into ${s}.idempotency (key, recorded_at, fingerprint, outcome)
+          select r.key, date_trunc('milliseconds', clock_timestamp()), r.fingerprint, r.outcome::json
+            from unnest(p_keys, p_fingerprints, p_outcomes) as r (key, fingerprint, outcome)
+            order by r.key collate "C"
+          on conflict on constraint idempotency_key_key do nothing;
+        get diagnostics v_added = row_count;
+        if v_added < cardinality(p_keys) then
+          raise exception 'lost the race for an idempotency key' using errcode = 'ED002';
+        end if;
+        exit;
+      end if;
+    exception when sqlstate 'ED002' then
+      -- Everything of this round is taken back, the low-water lock included. The next one sees who won.
+      v_verdicts := null;
+    end;
+  end loop;
+  return query select array[v.status, v.version]::bigint[] || v.positions, null::text
+    from unnest(v_verdicts) with ordinality as v (status, version, positions, n) order by v.n;
+end`)}`
+]
+
+const closing = (s: string): ReadonlyArray<string> => [
+  `create function ${s}.tombstone(p_stream text, p_expected integer) returns integer[] language plpgsql volatile as ${body(`
+-- Closes a stream for good: a row at a negative position, which no reader sees, has the version after its last event. So
+-- who would append loses the race for that version, and finds out why only then. Expected is the exact version, or -2 for
+-- any. Answers 0 when the stream is closed now, 2 when it was already, and 3 for a version conflict; and its version.
+declare
+  v_version integer;
+  v_is_closed boolean;
+begin
+  loop
+    -- Sees what was committed up to now.
+    select case when e.position > 0 then e.version else e.version - 1 end, e.position < 0 into v_version, v_is_closed
+      from ${s}.events e where e.stream = p_stream order by e.version desc limit 1;
+    if v_version is null or p_expected not in (v_version, -2) then
+      return array[3, coalesce(v_version, 0)];
+    elsif v_is_closed then
+      return array[2, v_version];
+    end if;
+    -- Waits for a transaction that has the version.
+    insert into ${s}.events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
+      values (-nextval(${sequence(s)}), date_trunc('milliseconds', clock_timestamp()),
+        '00000000-0000-0000-0000-000000000000', v_version + 1, 0, p_stream, '', '{}', 'null', 'null')
+      on conflict on constraint events_stream_version_key do nothing;
+    if found then
+      return array[0, v_version];
+    end if;
   end loop;
 end`)}`
 ]

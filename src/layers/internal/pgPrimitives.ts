@@ -8,11 +8,11 @@ import type * as Scope from "effect/Scope"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
-import type { NameRange, Page, Primitives, Range } from "../../store/EventStore.ts"
+import type { AppendAllOptions, NameRange, Page, Primitives, Range, Written } from "../../store/EventStore.ts"
 import * as Stream from "effect/Stream"
 import * as Pages from "../../store/internal/pages.ts"
 import type { Position } from "../../store/Position.ts"
-import type { StoreUnavailable } from "../../store/StoreError.ts"
+import { type AppendError, type StoreUnavailable, VersionConflict } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import * as CriteriaSql from "./criteriaSql.ts"
@@ -23,6 +23,7 @@ import * as Append from "./pgAppend.ts"
 import * as Import from "./pgImport.ts"
 import type { Changes } from "./pgChanges.ts"
 import { identifier } from "./pgNames.ts"
+import * as Records from "./pgRecords.ts"
 import * as Rows from "./pgRows.ts"
 import * as Failure from "./storeFailure.ts"
 import * as Transaction from "./transaction.ts"
@@ -158,6 +159,28 @@ export const make = Effect.fnUntraced(function* (
       Effect.map(Append.answer([one], [row![0] as Append.Row], idsAfter), ([written]) => written!)
     )
 
+  // By itself: records are rare beside events, and a batch with them would have to be judged twice.
+  const appendRecorded = (
+    encoded: Arr.NonEmptyReadonlyArray<Append.Encoded>,
+    options: AppendAllOptions,
+    inTransaction: boolean
+  ): Effect.Effect<ReadonlyArray<Written>, AppendError> => {
+    const { values } = sql.unsafe(text.appendRecorded, [
+      ...Append.several(encoded, inTransaction),
+      ...Records.parameters(options)
+    ])
+    return Effect.flatMap(
+      inTransaction ? joined(values) : committed(values),
+      (found): Effect.Effect<ReadonlyArray<Written>, AppendError> =>
+        Records.answer(encoded, options, found) ??
+        Append.answer(
+          encoded,
+          found.map(([row]) => row as Append.Row),
+          idsAfter
+        )
+    )
+  }
+
   const appendOne = yield* GroupCommit.make<Append.Encoded>({
     lanes: 2,
     minShare: 32,
@@ -178,10 +201,14 @@ export const make = Effect.fnUntraced(function* (
   })
 
   return {
-    appendAll: (writes, isRetry) =>
+    appendAll: (writes, options) =>
       Effect.withFiber((fiber) => {
         const inTransaction = Transaction.isInside(sql, fiber)
-        const encoded = Arr.map(writes, (write) => Append.encode(write, isRetry))
+        const encoded = Arr.map(writes, (write) => Append.encode(write, options.isRetry))
+        if (options.idempotency.length > 0) {
+          const append = appendRecorded(encoded, options, inTransaction)
+          return announcing(inTransaction ? savepoint(append) : append, inTransaction)
+        }
         const [first] = encoded
         if (!inTransaction && encoded.length === 1) {
           // Without events there is nothing to commit together.
@@ -201,14 +228,21 @@ export const make = Effect.fnUntraced(function* (
         )
         return announcing(inTransaction ? savepoint(append) : append, inTransaction)
       }),
-    load: (stream, after) =>
-      Effect.flatMap(rows("load", sql.unsafe(text.load, [stream, after])), (found) =>
-        Effect.map(toEvents("load", found[0]![0] === null ? [] : found), (events) => ({
-          events,
+    load: (stream, after, idempotencyKey) => {
+      const statement =
+        idempotencyKey === undefined
+          ? sql.unsafe(text.load, [stream, after])
+          : sql.unsafe(text.loadRecorded, [stream, after, idempotencyKey])
+      return Effect.flatMap(rows("load", statement), (found) =>
+        Effect.map(toEvents("load", found[0]![0] === null ? [] : found), (events) => {
           // The row without an event has it too.
-          version: StreamVersion.make(found[found.length - 1]![2] as number)
-        }))
-      ),
+          const last = found[found.length - 1]!
+          const loaded = { events, version: StreamVersion.make(last[2] as number) }
+          const recorded = last[10] ?? null
+          return recorded === null ? loaded : { ...loaded, recorded: Records.toRecord(recorded) }
+        })
+      )
+    },
     readStreamPage: (stream, { after, direction, limit, upTo }) =>
       Effect.suspend(() => {
         const page = direction === "forward" ? text.streamForward : text.streamBackward
@@ -229,6 +263,15 @@ export const make = Effect.fnUntraced(function* (
       Effect.map(rows("streamVersion", sql.unsafe(text.streamVersion, [stream])), ([row]) =>
         StreamVersion.make(row![0] as number)
       ),
+    purgeIdempotencyRecords: (before) =>
+      Effect.withFiber((fiber) => {
+        const inTransaction = Transaction.isInside(sql, fiber)
+        const failed = Failure.ofCommit("purgeIdempotencyRecords", (error) => !inTransaction && isLost(error))
+        return Effect.mapBoth(Transaction.guarded(sql, sql.unsafe(text.purge, [before]).values), {
+          onFailure: failed,
+          onSuccess: ([row]) => row![0] as number
+        })
+      }),
     versionAt: (stream, until) =>
       Effect.map(rows("readStream", sql.unsafe(text.versionAt, [stream, PgTypes.timestamptz(until)])), ([row]) =>
         StreamVersion.make(row![0] as number)
@@ -247,6 +290,21 @@ export const make = Effect.fnUntraced(function* (
             version: StreamVersion.make(version as number)
           }))
       ),
+    tombstone: (stream, expected) =>
+      Effect.withFiber((fiber) => {
+        const inTransaction = Transaction.isInside(sql, fiber)
+        const { values } = sql.unsafe(text.tombstone, [stream, expected._tag === "Exact" ? expected.version : -2])
+        const answer = inTransaction
+          ? savepoint(Effect.mapError(values, (error) => Failure.unavailable("tombstone", error)))
+          : Effect.mapError(values, Failure.ofCommit("tombstone", isLost))
+        return Effect.flatMap(answer, ([row]) => {
+          const [status, version] = row![0] as readonly [number, number]
+          const actual = StreamVersion.make(version)
+          return status === Append.Status.conflict
+            ? Effect.fail(new VersionConflict({ stream, expected, actual }))
+            : Effect.succeed(actual)
+        })
+      }),
     importBatch: (batch) => Effect.tap(importBatch(batch), () => sql.afterCommit(Effect.sync(announce))),
     isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(sql, fiber))),
     head: position("head", text.head),
@@ -282,9 +340,18 @@ export const statements = (schema: string) => {
   const page = (order: string) =>
     `select ${columns} from ${table} e where e.position > $1 and e.position <= $2 order by e.position ${order} limit $3`
   const streamPage = (order: string) =>
-    `select ${columns} from ${table} e where e.stream = $1 and e.version > $2 and e.version <= $3 ` +
+    `select ${columns} from ${table} e where e.stream = $1 and e.version > $2 and e.version <= $3 and e.position > 0 ` +
     `order by e.version ${order} limit $4`
-  const streamVersion = `select coalesce(max(e.version), 0) from ${table} e where e.stream = $1`
+  // The row that closes a stream has a negative position; in global order nobody ever looks there.
+  const streamVersion = `select coalesce(max(e.version), 0) from ${table} e where e.stream = $1 and e.position > 0`
+  const load = (columns: string) =>
+    `select ${columns.replace("e.version", "coalesce(e.version, v.version)")} from (${streamVersion.replace(
+      "coalesce(max(e.version), 0)",
+      "coalesce(max(e.version), 0) as version"
+    )}) v left join lateral (select * from ${table} e where e.stream = $1 and e.version > $2 and e.position > 0 order by e.version) e on true`
+  const record =
+    "(select json_build_array(r.key, r.fingerprint, r.outcome)::text " +
+    `from ${schema}.idempotency r where r.key = $3)`
   // From one name to the next by the index on streams and versions, over however many events are in between. So a listing
   // needs no index of its own, which every append would have to pay for. As JSON, because the client reads some names
   // wrong: see `pgRows.ts`.
@@ -294,7 +361,7 @@ export const statements = (schema: string) => {
     return (
       `with recursive listed (name, n) as (select ${next("$1")}, 1 union all ` +
       `select ${next("l.name")}, l.n + 1 from listed l where l.name is not null and l.n < $2::integer) ` +
-      `select to_json(l.name)::text, (select max(e.version) from ${table} e where e.stream = l.name) ` +
+      `select to_json(l.name)::text, (select max(e.version) from ${table} e where e.stream = l.name and e.position > 0) ` +
       "from listed l where l.name is not null order by l.n"
     )
   }
@@ -303,12 +370,16 @@ export const statements = (schema: string) => {
     append: call("append", 15),
     appendMany: call("append_many", 18),
     appendAll: call("append_all", 11),
+    tombstone: call("tombstone", 2),
+    appendRecorded: call("append_recorded", 15).replace("select", "select * from"),
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 order by e.version limit $3`,
     // One row at least, which has the version when there are no events to have it.
-    load: `select ${columns.replace("e.version", "coalesce(e.version, v.version)")} from (${streamVersion.replace(
-      "coalesce(max(e.version), 0)",
-      "coalesce(max(e.version), 0) as version"
-    )}) v left join lateral (select * from ${table} e where e.stream = $1 and e.version > $2 order by e.version) e on true`,
+    load: load(columns),
+    // The last row, or the only one, has the record.
+    loadRecorded: load(`${columns}, case when coalesce(e.version, v.version) = v.version then ${record} end`),
+    purge:
+      `with purged as (delete from ${schema}.idempotency where recorded_at < to_timestamp($1::float8 / 1000) returning 1) ` +
+      "select count(*)::integer from purged",
     streamForward: streamPage("asc"),
     streamBackward: streamPage("desc"),
     streamVersion,
@@ -324,6 +395,6 @@ export const statements = (schema: string) => {
     pageForward: page("asc"),
     pageBackward: page("desc"),
     // One statement will do: it sees what was there before the safe position was asked for, so less rather than more.
-    head: `select coalesce(max(e.position), 0) from ${table} e where e.position <= (select ${schema}.safe_position())`
+    head: `select coalesce(max(e.position), 0) from ${table} e where e.position > 0 and e.position <= (select ${schema}.safe_position())`
   }
 }

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Primitives, Write, Written } from "../../store/EventStore.ts"
+import type { AppendAllOptions, Primitives, Write, Written } from "../../store/EventStore.ts"
 import * as ExpectedVersion from "../../store/ExpectedVersion.ts"
 import * as Verdict from "../../store/internal/verdict.ts"
 import type { NewEvent } from "../../store/NewEvent.ts"
@@ -21,7 +21,8 @@ import type { AppendError } from "../../store/StoreError.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import type { SqliteClient } from "../SqliteClient.ts"
 import { isCommitLost } from "./sqliteFailure.ts"
-import { table } from "./sqliteSchema.ts"
+import * as Records from "./sqliteRecords.ts"
+import { table, tombstone } from "./sqliteSchema.ts"
 import * as Failure from "./storeFailure.ts"
 import * as Transaction from "./transaction.ts"
 
@@ -31,13 +32,18 @@ import * as Transaction from "./transaction.ts"
 export const make = (sql: SqliteClient): Primitives["appendAll"] => {
   const inTurn = makeTurns()
   const stillOpen = Transaction.stillOpen(sql)
-  return (writes, isRetry) =>
+  return (writes, options) =>
     Effect.withFiber((fiber) => {
       const isJoined = Transaction.isInside(sql, fiber)
       const encoded = Arr.map(writes, encode)
+      const isPlain = options.idempotency.length === 0
       // The statement that inserts looks for a repeat at the end of the stream only.
-      const isSingle = encoded.length === 1 && encoded[0].parts.length <= 1 && !isRetry
-      const append = isSingle ? appendOne(sql, encoded[0]) : appendMany(sql, encoded, isRetry)
+      const isSingle = isPlain && encoded.length === 1 && encoded[0].parts.length <= 1 && !options.isRetry
+      const append = isSingle
+        ? appendOne(sql, encoded[0])
+        : isPlain
+          ? appendMany(sql, encoded, options.isRetry)
+          : appendRecorded(sql, encoded, options)
       if (isSingle && !isJoined) {
         // One statement that commits by itself: whatever fails in it may be the commit.
         return Effect.mapError(inTurn(append), orUnknown)
@@ -155,6 +161,33 @@ const appendMany = Effect.fnUntraced(function* (
   return answers
 })
 
+/**
+ * An append with idempotency records. Runs in a transaction as well.
+ */
+const appendRecorded = Effect.fnUntraced(function* (
+  sql: SqliteClient,
+  encoded: ReadonlyArray<Encoded>,
+  options: AppendAllOptions
+): Effect.fn.Return<ReadonlyArray<Written>, SqlError | AppendError> {
+  const stored = yield* Records.find(sql, options.idempotency)
+  if (Arr.isReadonlyArrayNonEmpty(stored)) {
+    const looked = new Map<Write, Seen>()
+    for (const { write } of encoded) {
+      looked.set(write, yield* look(sql, write, options.isRetry))
+    }
+    const writes = encoded.map(({ write }) => write)
+    const verdicts = yield* Effect.fromResult(
+      Verdict.recorded(writes, options, stored, (write) => judge(write, looked.get(write)!, options.isRetry))
+    )
+    return writes.map((write, i) => settled(write, verdicts[i]!, looked.get(write)!))
+  }
+  const answers = yield* appendMany(sql, encoded, options.isRetry)
+  if (!answers.some((answer) => answer.repeated)) {
+    yield* Records.insert(sql, options.idempotency)
+  }
+  return answers
+})
+
 interface Row {
   readonly version: number
   readonly position: Position
@@ -190,12 +223,13 @@ const settled = ({ events, stream }: Write, verdict: Verdict.Verdict, { after, s
  */
 interface Seen {
   readonly version: number
+  readonly isTombstoned: boolean
   readonly after: number
   readonly stored: ReadonlyArray<{ readonly id: NewEvent["id"]; readonly position: Position }>
 }
 
-const judge = (write: Write, { stored, version }: Seen, isRetry: boolean) =>
-  Verdict.one(write, version, () => stored.map((event) => event.id), isRetry)
+const judge = (write: Write, { isTombstoned, stored, version }: Seen, isRetry: boolean) =>
+  Verdict.one(write, version, () => stored.map((event) => event.id), isRetry, isTombstoned)
 
 const look = (sql: SqliteClient, write: Write, isRetry: boolean): Effect.Effect<Seen, SqlError> => {
   const { expected, stream } = write
@@ -205,6 +239,7 @@ const look = (sql: SqliteClient, write: Write, isRetry: boolean): Effect.Effect<
     const version = Number(rows[0]![0])
     return {
       version,
+      isTombstoned: Number(rows[0]![3]) === 1,
       after: exact ?? Math.max(0, version - count),
       stored:
         rows[0]![1] === null ? [] : rows.map((row) => ({ id: row[1] as NewEvent["id"], position: toPosition(row[2]) }))
@@ -310,8 +345,9 @@ const toRows = (rows: ReadonlyArray<ReadonlyArray<unknown>>): ReadonlyArray<Row>
 
 const current = `(SELECT coalesce(max(version), 0) AS version FROM ${table} WHERE stream = ?1) AS current`
 
-const lookText = `SELECT current.version, stored.id, stored.position
-FROM ${current}
+const lookText = `SELECT current.version, stored.id, stored.position,
+  EXISTS (SELECT 1 FROM ${table} WHERE stream = ?1 AND version = ${tombstone})
+FROM (SELECT coalesce(max(version), 0) AS version FROM ${table} WHERE stream = ?1 AND version < ${tombstone}) AS current
 LEFT JOIN ${table} AS stored ON stored.stream = ?1
   AND stored.version > coalesce(?2, max(0, current.version - ?3))
   AND stored.version <= coalesce(?2, max(0, current.version - ?3)) + ?3
@@ -324,8 +360,10 @@ const returning = `RETURNING version, position`
 const insertOne = (guard: string) => `${into}
 SELECT ?1, current.version + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
 FROM ${current}
-WHERE ${guard}
+WHERE ${isOpen} AND ${guard}
 ${returning}`
+
+const isOpen = `current.version < ${tombstone}`
 
 const oneRepeated = `EXISTS (SELECT 1 FROM ${table} WHERE stream = ?1 AND version = current.version AND id = ?3)`
 
@@ -340,7 +378,7 @@ const insertMany = (guard: string) => `${into}
 SELECT ?1, current.version + 1 + event.key, ?2,
   event.value ->> 0, event.value ->> 1, event.value ->> 2, event.value ->> 3, event.value ->> 4, event.value ->> 5
 FROM ${current} CROSS JOIN json_each(?3) AS event
-WHERE ${guard}
+WHERE ${isOpen} AND ${guard}
 ORDER BY event.key
 ${returning}`
 

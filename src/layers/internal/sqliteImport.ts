@@ -8,7 +8,7 @@ import * as Import from "../../store/internal/import.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import type { SqliteClient } from "../SqliteClient.ts"
 import { isCommitLost } from "./sqliteFailure.ts"
-import { table } from "./sqliteSchema.ts"
+import { table, tombstone } from "./sqliteSchema.ts"
 import * as Failure from "./storeFailure.ts"
 import { isInside } from "./transaction.ts"
 
@@ -63,6 +63,7 @@ const look = Effect.fnUntraced(function* (
   const streams = Import.streamsOf(events)
   const found = yield* sql.unsafe(versionsText, [JSON.stringify(streams)]).values
   const versions = new Map(found.map(([stream, version]) => [stream as StreamId, Number(version)]))
+  const closed = new Set(found.flatMap(([stream, , isClosed]) => (Number(isClosed) === 1 ? [stream as StreamId] : [])))
   const version = (stream: StreamId) => versions.get(stream)!
   const there = events.filter((event) => event.version <= version(event.stream))
   const ids = new Map<string, string>()
@@ -74,7 +75,11 @@ const look = Effect.fnUntraced(function* (
       ids.set(`${event.version} ${event.stream}`, id as string)
     }
   }
-  return { version, idAt: (stream, version) => ids.get(`${version} ${stream}`) }
+  return {
+    version,
+    isTombstoned: (stream) => closed.has(stream),
+    idAt: (stream, version) => ids.get(`${version} ${stream}`)
+  }
 })
 
 // One statement holds the event loop until it is done; a batch has no more than 4 MiB either.
@@ -92,7 +97,9 @@ const toFields = (event: ImportedEvent) => [
   JSON.stringify(event.data)
 ]
 
-const versionsText = `SELECT asked.value, (SELECT coalesce(max(version), 0) FROM ${table} WHERE stream = asked.value)
+const versionsText = `SELECT asked.value, 
+  (SELECT coalesce(max(version), 0) FROM ${table} WHERE stream = asked.value AND version < ${tombstone}),
+  EXISTS (SELECT 1 FROM ${table} WHERE stream = asked.value AND version = ${tombstone})
 FROM json_each(?1) AS asked`
 
 const idsText = `SELECT asked.key,

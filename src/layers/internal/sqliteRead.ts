@@ -25,7 +25,7 @@ import * as StreamVersion from "../../store/StreamVersion.ts"
 import type { SqliteClient } from "../SqliteClient.ts"
 import * as CriteriaSql from "./criteriaSql.ts"
 import * as RecordedRow from "./recordedRow.ts"
-import { table } from "./sqliteSchema.ts"
+import { table, tombstone } from "./sqliteSchema.ts"
 
 /**
  * How many events one statement loads or looks at, at most. A statement holds the event loop until it is done, so more
@@ -101,7 +101,7 @@ export const load = Effect.fnUntraced(function* (
   const events: Array<RecordedEvent> = []
   let version = after
   while (true) {
-    const rows = yield* sql.unsafe(streamText.forward, [stream, version, StreamVersion.max, batch]).values
+    const rows = yield* sql.unsafe(streamText.forward, [stream, version, tombstone - 1, batch]).values
     for (const row of rows) {
       events.push(toEvent(row))
     }
@@ -131,13 +131,16 @@ export const readStreamPage = (
   stream: StreamId,
   { after, direction, limit, upTo }: StreamRange
 ): Effect.Effect<StreamPage, SqlError> =>
-  Effect.map(sql.unsafe(streamText[direction], [stream, after, upTo, limit]).values, (rows) => {
-    const events = rows.map(toEvent)
-    const last = events[events.length - 1]
-    const isEnd =
-      rows.length < limit || last === undefined || last.version === (direction === "forward" ? upTo : after + 1)
-    return { events, isEnd }
-  })
+  Effect.map(
+    sql.unsafe(streamText[direction], [stream, after, Math.min(upTo, tombstone - 1), limit]).values,
+    (rows) => {
+      const events = rows.map(toEvent)
+      const last = events[events.length - 1]
+      const isEnd =
+        rows.length < limit || last === undefined || last.version === (direction === "forward" ? upTo : after + 1)
+      return { events, isEnd }
+    }
+  )
 
 /**
  * One page in global order.
@@ -259,7 +262,7 @@ const select = `SELECT position, stream, version, type, id, schema_version, tags
 
 const orderBy = { forward: "ORDER BY position", backward: "ORDER BY position DESC" } as const
 
-const versionText = `SELECT coalesce(max(version), 0) FROM ${table} WHERE stream = ?`
+const versionText = `SELECT coalesce(max(version), 0) FROM ${table} WHERE stream = ? AND version < ${tombstone}`
 
 const versionAtText = `SELECT max(version), min(CASE WHEN recorded_at > ?4 THEN version END)
 FROM ${table} WHERE stream = ?1 AND version > ?2 AND version <= ?3`
@@ -273,7 +276,7 @@ const streams = (end: string) => {
   UNION ALL
   SELECT ${next("listed.name")}, listed.n + 1 FROM listed WHERE listed.name IS NOT NULL AND listed.n < ?2
 )
-SELECT listed.name, (SELECT max(version) FROM ${table} WHERE stream = listed.name)
+SELECT listed.name, (SELECT max(version) FROM ${table} WHERE stream = listed.name AND version < ${tombstone})
 FROM listed WHERE listed.name IS NOT NULL`
 }
 

@@ -15,6 +15,17 @@ import * as Failure from "./storeFailure.ts"
  */
 export const table = "effect_decider_events"
 
+/**
+ * The table of idempotency records.
+ */
+export const recordTable = "effect_decider_idempotency"
+
+/**
+ * The version of the row that closes a stream, one more than an event can have. It stands at a negative position, where no
+ * read in global order looks.
+ */
+export const tombstone = 2147483648
+
 const history = "effect_decider_migrations"
 
 /**
@@ -24,6 +35,7 @@ const history = "effect_decider_migrations"
  *   event again, as no event is ever deleted, so `AUTOINCREMENT`, which writes one more row per append, adds nothing.
  * - Wide columns stand last: a filter then need not step over them.
  * - `data`, `metadata` and `tags` are JSON text; an event without tags has NULL.
+ * - A stream is closed by a row with a version higher than events have.
  * - An event id may stand in several streams, so there is no index on it.
  */
 export const migrations: ReadonlyArray<Migration.Migration> = [
@@ -39,7 +51,7 @@ export const migrations: ReadonlyArray<Migration.Migration> = [
       `CREATE TABLE ${table} (
   position INTEGER PRIMARY KEY,
   stream TEXT NOT NULL,
-  version INTEGER NOT NULL CHECK (version BETWEEN 1 AND 2147483647),
+  version INTEGER NOT NULL CHECK (version BETWEEN 1 AND CASE WHEN position < 0 THEN ${tombstone} ELSE 2147483647 END),
   recorded_at INTEGER NOT NULL,
   id TEXT NOT NULL,
   type TEXT NOT NULL,
@@ -48,7 +60,14 @@ export const migrations: ReadonlyArray<Migration.Migration> = [
   metadata TEXT NOT NULL,
   data TEXT NOT NULL,
   UNIQUE (stream, version)
-) STRICT`
+) STRICT`,
+      `CREATE TABLE ${recordTable} (
+  key TEXT NOT NULL PRIMARY KEY,
+  recorded_at INTEGER NOT NULL,
+  fingerprint TEXT NOT NULL,
+  outcome TEXT NOT NULL
+) STRICT`,
+      `CREATE INDEX ${recordTable}_recorded_at ON ${recordTable} (recorded_at)`
     ]
   }
 ]

@@ -37,7 +37,14 @@ export const code = (error: SqlError): string | undefined => {
 // or crashed (57P0x), and sessions that were ended because they were idle or slow (25P03, 25P04).
 const retryableState = /^(53...|57P0[1-3]|25P0[34])$/
 
-const isRetryable = (error: SqlError): boolean => error.isRetryable || retryableState.test(code(error) ?? "")
+const isRetryable = (error: SqlError): boolean =>
+  (error.isRetryable && !isOfSettings(error)) || retryableState.test(code(error) ?? "")
+
+// What other settings would help, though to the client it is a connection like any that could not be made: a URL that is
+// none, and a file that cannot be there. Known by the client's words, for it gives them no code.
+const isOfSettings = ({ message }: SqlError): boolean =>
+  /^PgConnection: (Invalid|Unsupported|Unrecognized|Reserved|Startup|keepAlive|No username)/.test(message) ||
+  /^Failed to open database ".*": unable to open/s.test(message)
 
 /**
  * An error whose message says all that the client knows. The message of an `SqlError` names the operation only, its cause

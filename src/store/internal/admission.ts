@@ -8,7 +8,9 @@ import * as Criteria from "../Criteria.ts"
 import * as EventId from "../EventId.ts"
 import type {
   AppendOptions,
+  IdempotencyRecord,
   ImportedEvent,
+  LoadOptions,
   NameRange,
   Range,
   ReadOptions,
@@ -33,6 +35,10 @@ const limits = {
   eventBytes: 8 * 1024 * 1024,
   appendBytes: 64 * 1024 * 1024,
   events: 10_000,
+  keyBytes: 512,
+  fingerprintBytes: 256,
+  outcomeBytes: 64 * 1024,
+  records: 1_000,
   // The times that all databases have, and whose text has four digits of a year: 0001-01-01 to 9999-12-31.
   earliest: -62_135_596_800_000,
   latest: 253_402_300_799_999
@@ -83,6 +89,61 @@ export const writes = (
     }
   }
   return isArrayNonEmpty(admitted) ? Result.succeed(admitted) : refuse("it writes to no stream")
+}
+
+/**
+ * Checked records with private copies of their outcomes.
+ */
+export const records = (
+  requested: ReadonlyArray<IdempotencyRecord>
+): Result.Result<ReadonlyArray<IdempotencyRecord>, InvalidRequest> => {
+  const refuse = (issue: string) => Result.fail(new InvalidRequest({ operation: "append", issue }))
+  if (requested.length > limits.records) {
+    return refuse(`it has ${requested.length} idempotency records, ${limits.records} at most`)
+  }
+  const copier = new Json.Copier()
+  const keys = new Set<string>()
+  const admitted: Array<IdempotencyRecord> = []
+  for (const { fingerprint, key, outcome } of requested) {
+    const issue =
+      keyIssue(key) ??
+      nameIssue(`the fingerprint of idempotency key ${JSON.stringify(key)}`, fingerprint, limits.fingerprintBytes)
+    if (issue !== undefined) {
+      return refuse(issue)
+    }
+    const what = `the outcome of idempotency key ${JSON.stringify(key)}`
+    if (keys.has(key)) {
+      return refuse(`idempotency key ${JSON.stringify(key)} stands in it twice`)
+    }
+    keys.add(key)
+    const before = copier.maxBytes
+    const copy = copier.copy(outcome)
+    if (copy === undefined) {
+      return refuse(`${what} is not plain JSON: ${copier.takeIssue()}`)
+    }
+    if (copier.maxBytes - before > limits.outcomeBytes) {
+      const bytes = Json.utf8Length(JSON.stringify(copy))
+      if (bytes > limits.outcomeBytes) {
+        return refuse(`${what} takes ${bytes} bytes of JSON, ${limits.outcomeBytes} at most`)
+      }
+    }
+    admitted.push(Object.freeze({ key, fingerprint, outcome: copy }))
+  }
+  return Result.succeed(admitted)
+}
+
+/**
+ * A checked range of a stream to load, and a checked key to look up.
+ */
+export const loadRange = (
+  stream: StreamId.StreamId,
+  options: LoadOptions = {}
+): Result.Result<StreamRange, InvalidRequest> => {
+  const range = streamRange("load", stream, { after: options.after, until: options.until })
+  const issue = options.idempotencyKey === undefined ? undefined : keyIssue(options.idempotencyKey)
+  return Result.isSuccess(range) && issue !== undefined
+    ? Result.fail(new InvalidRequest({ operation: "load", issue }))
+    : range
 }
 
 /**
@@ -151,6 +212,16 @@ export const expectedIssue = (expected: ExpectedVersion): string | undefined => 
       return "it does not say which version it expects; use ExpectedVersion.Any, NoStream, StreamExists or Exact"
   }
 }
+
+/**
+ * What is wrong with the closing of a stream, if anything.
+ */
+export const tombstoneIssue = (stream: StreamId.StreamId, expected: ExpectedVersion): string | undefined =>
+  streamIssue(stream) ??
+  expectedIssue(expected) ??
+  (expected._tag === "StreamExists" || (expected._tag === "Exact" && expected.version > 0)
+    ? undefined
+    : "only a stream with events can be closed; expect StreamExists or the exact version")
 
 /**
  * A checked range of stream names.
@@ -371,6 +442,8 @@ const tagsIssue = (tags: ReadonlyArray<string>): string | undefined => {
   }
   return undefined
 }
+
+const keyIssue = (key: string): string | undefined => nameIssue("an idempotency key", key, limits.keyBytes)
 
 const nameIssue = (what: string, name: string, maxBytes: number): string | undefined => {
   if (typeof name !== "string" || name.length === 0) {

@@ -85,10 +85,12 @@ type Import = EventStore["Service"]["import"]
  * What a store has to say about a batch before it is planned.
  *
  * - `version`: the version of a stream.
+ * - `isTombstoned`: whether the stream is closed.
  * - `idAt`: the id of a stored event; asked only up to the stream's version.
  */
 export interface Stored {
   readonly version: (stream: StreamId) => number
+  readonly isTombstoned: (stream: StreamId) => boolean
   readonly idAt: (stream: StreamId, version: number) => string | undefined
 }
 
@@ -111,13 +113,16 @@ export const plan = (
       added.set(stream, own)
     }
     const next = own.after + own.ids.length + 1
+    const refuse = (reason: "Gap" | "Conflict" | "Tombstoned", issue: string) =>
+      Result.fail(new ImportRefused({ index: start + i, stream, version, reason, issue }))
+    if (version >= next && stored.isTombstoned(stream)) {
+      return refuse("Tombstoned", `its stream was closed for good at version ${own.after}`)
+    }
     if (version === next) {
       own.ids.push(id)
       writes.push(event)
       continue
     }
-    const refuse = (reason: "Gap" | "Conflict", issue: string) =>
-      Result.fail(new ImportRefused({ index: start + i, stream, version, reason, issue }))
     if (version > next) {
       return refuse("Gap", `its stream ends at version ${next - 1}, so version ${next} must come first`)
     }

@@ -4,11 +4,12 @@
  * The rules are KurrentDB's for idempotent appends, made exact: event ids are looked at before the version, so that a
  * retried append gets its first answer even when the stream has grown since.
  */
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Result from "effect/Result"
 import type { EventId } from "../EventId.ts"
-import type { Write } from "../EventStore.ts"
+import type { AppendAllOptions, IdempotencyRecord, Write } from "../EventStore.ts"
 import * as ExpectedVersion from "../ExpectedVersion.ts"
-import { IdempotencyViolation, VersionConflict } from "../StoreError.ts"
+import { AlreadyRecorded, IdempotencyViolation, StreamTombstoned, VersionConflict } from "../StoreError.ts"
 import * as StreamVersion from "../StreamVersion.ts"
 
 /**
@@ -34,14 +35,34 @@ export const lookedAt = ({ events, expected }: Write, isRetry: boolean): number 
 const retryWindow = 256
 
 /**
+ * What may be wrong with a write.
+ */
+export type Refusal = VersionConflict | IdempotencyViolation | StreamTombstoned
+
+/**
  * Judges one write on a stream at version `current`. `idsAfter` looks up the ids of at most `count` events after a
  * version; it is called only when a repeat is possible. `isRetry` says that the write was sent before and got no answer.
+ * To a stream with a tombstone nothing is written, whatever is expected; what was written before is still a repeat.
  */
 export const one = (
+  write: Write,
+  current: number,
+  idsAfter: (version: number, count: number) => ReadonlyArray<EventId>,
+  isRetry = false,
+  isTombstoned = false
+): Result.Result<Verdict, Refusal> => {
+  const verdict = open(write, current, idsAfter, isRetry)
+  return isTombstoned &&
+    !(Result.isFailure(verdict) ? verdict.failure._tag === "IdempotencyViolation" : isRepeat(verdict))
+    ? Result.fail(new StreamTombstoned({ stream: write.stream, version: StreamVersion.make(current) }))
+    : verdict
+}
+
+const open = (
   { events, expected, stream }: Write,
   current: number,
   idsAfter: (version: number, count: number) => ReadonlyArray<EventId>,
-  isRetry = false
+  isRetry: boolean
 ): Result.Result<Verdict, VersionConflict | IdempotencyViolation> => {
   const conflict = () => Result.fail(new VersionConflict({ stream, expected, actual: StreamVersion.make(current) }))
   if (events.length === 0) {
@@ -84,8 +105,8 @@ export const one = (
  */
 export const all = (
   writes: ReadonlyArray<Write>,
-  judge: (write: Write) => Result.Result<Verdict, VersionConflict | IdempotencyViolation>
-): Result.Result<ReadonlyArray<Verdict>, VersionConflict | IdempotencyViolation> => {
+  judge: (write: Write) => Result.Result<Verdict, Refusal>
+): Result.Result<ReadonlyArray<Verdict>, Refusal> => {
   const verdicts = writes.map(judge)
   const repeated = writes.filter((_, i) => isRepeat(verdicts[i]!))
   if (repeated.length > 0) {
@@ -105,16 +126,56 @@ export const all = (
   return Result.all(verdicts)
 }
 
+/**
+ * Judges an append some of whose idempotency keys are recorded: it is refused with the first of them.
+ *
+ * Only a retry may have met the records of its own first try. It has when all of them are there as it would write them, and
+ * all its events too; then it is a repeat, also without events. `judge` is called for a retry only.
+ */
+export const recorded = (
+  writes: ReadonlyArray<Write>,
+  { idempotency, isRetry }: AppendAllOptions,
+  stored: NonEmptyReadonlyArray<IdempotencyRecord>,
+  judge: (write: Write) => Result.Result<Verdict, Refusal>
+): Result.Result<ReadonlyArray<Verdict>, AlreadyRecorded> => {
+  const found = new Map(stored.map((record) => [record.key, record]))
+  if (isRetry && idempotency.every((record) => isSame(record, found.get(record.key)))) {
+    if (writes.every((write) => write.events.length === 0)) {
+      return Result.succeed(writes.map((write) => ({ _tag: "Repeat", after: checkedVersion(judge(write), write) })))
+    }
+    const verdicts = all(writes, judge)
+    if (Result.isSuccess(verdicts) && verdicts.success.some((verdict) => verdict._tag === "Repeat")) {
+      return Result.succeed(verdicts.success)
+    }
+  }
+  const first = idempotency.find((record) => found.has(record.key))!
+  return Result.fail(new AlreadyRecorded({ ...found.get(first.key)! }))
+}
+
+// Both are copies of plain JSON, so the same outcome has the same text.
+const isSame = (record: IdempotencyRecord, stored: IdempotencyRecord | undefined): boolean =>
+  stored !== undefined &&
+  record.fingerprint === stored.fingerprint &&
+  JSON.stringify(record.outcome) === JSON.stringify(stored.outcome)
+
+const checkedVersion = (verdict: Result.Result<Verdict, Refusal>, write: Write): StreamVersion.StreamVersion =>
+  Result.isFailure(verdict)
+    ? originalVersion(verdict.failure, write)
+    : (verdict.success as Extract<Verdict, { _tag: "Check" }>).version
+
 const isRepeat = (verdict: Result.Result<Verdict, unknown>): boolean =>
   Result.isSuccess(verdict) && verdict.success._tag === "Repeat"
 
 // A check that no longer holds named the version it held at, or that the stream did not exist.
-const originalVersion = (failure: VersionConflict | IdempotencyViolation, { expected }: Write) =>
-  expected._tag === "Exact"
-    ? expected.version
-    : failure._tag === "VersionConflict" && expected._tag !== "NoStream"
-      ? failure.actual
-      : StreamVersion.none
+const originalVersion = (failure: Refusal, { expected }: Write) => {
+  if (expected._tag === "Exact") {
+    return expected.version
+  }
+  if (expected._tag === "NoStream" || failure._tag === "IdempotencyViolation") {
+    return StreamVersion.none
+  }
+  return failure._tag === "VersionConflict" ? failure.actual : failure.version
+}
 
 const violation = (stream: Write["stream"], events: Write["events"], stored: ReadonlyArray<EventId>) => {
   const ids = new Set(stored)

@@ -9,7 +9,7 @@ CREATE TABLE effect_decider_migrations (
 CREATE TABLE effect_decider_events (
   position INTEGER PRIMARY KEY,
   stream TEXT NOT NULL,
-  version INTEGER NOT NULL CHECK (version BETWEEN 1 AND 2147483647),
+  version INTEGER NOT NULL CHECK (version BETWEEN 1 AND CASE WHEN position < 0 THEN 2147483648 ELSE 2147483647 END),
   recorded_at INTEGER NOT NULL,
   id TEXT NOT NULL,
   type TEXT NOT NULL,
@@ -19,3 +19,12 @@ CREATE TABLE effect_decider_events (
   data TEXT NOT NULL,
   UNIQUE (stream, version)
 ) STRICT;
+
+CREATE TABLE effect_decider_idempotency (
+  key TEXT NOT NULL PRIMARY KEY,
+  recorded_at INTEGER NOT NULL,
+  fingerprint TEXT NOT NULL,
+  outcome TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX effect_decider_idempotency_recorded_at ON effect_decider_idempotency (recorded_at);

@@ -93,6 +93,25 @@ export const cases: ReadonlyArray<Kit.Case> = [
     Kit.same("what was told", yield* ear.until("after an append", position), [before, position])
   }),
 
+  Kit.test("changes: tell the head again after an append with a record", function* (store) {
+    const before = yield* append(store)
+    const ear = yield* listen(store)
+    const record = { key: Kit.unique(), fingerprint: "f", outcome: null }
+    const write = Kit.write(Kit.newStream(), NoStream, ...Kit.newEvents(2))
+    const { positions } = yield* store.append(write, { idempotency: [record] })
+    Kit.same("what was told", yield* ear.until("after an append", positions[1]!), [before, positions[1]])
+  }),
+
+  Kit.test("changes: tell the head again after an import", function* (store) {
+    yield* append(store)
+    const ear = yield* listen(store)
+    const events = Kit.recordedElsewhere(Kit.newStream(), [1, 2])
+    yield* store.import(Stream.fromIterable(events))
+    yield* ear.until("after an import", yield* store.head)
+    yield* store.withTransaction(store.import(Stream.fromIterable(Kit.recordedElsewhere(Kit.newStream(), [1]))))
+    yield* ear.until("after an import in a transaction", yield* store.head)
+  }),
+
   Kit.test("changes: begin with the head again when all had stopped listening", function* (store) {
     const before = yield* append(store)
     for (let round = 0; round < 3; round++) {

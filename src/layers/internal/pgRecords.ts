@@ -1,0 +1,72 @@
+/**
+ * Idempotency records as `@effect/sql-pg` sends and hands them out.
+ */
+import * as PgTypes from "@effect/sql-pg/PgTypes"
+import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { AppendAllOptions, IdempotencyRecord, Write, Written } from "../../store/EventStore.ts"
+import * as Verdict from "../../store/internal/verdict.ts"
+import type { AlreadyRecorded } from "../../store/StoreError.ts"
+import * as StreamVersion from "../../store/StreamVersion.ts"
+import * as Append from "./pgAppend.ts"
+import * as Rows from "./pgRows.ts"
+
+/**
+ * The further parameters of the function for writes with records.
+ */
+export const parameters = ({ idempotency, isRetry }: AppendAllOptions): ReadonlyArray<unknown> => [
+  texts(idempotency.map((record) => record.key)),
+  texts(idempotency.map((record) => record.fingerprint)),
+  texts(idempotency.map((record) => JSON.stringify(record.outcome))),
+  isRetry
+]
+
+const texts = (values: ReadonlyArray<string>) => Append.array(values, PgTypes.OID.text)
+
+/**
+ * A record that comes as a JSON array, in one text that the client cannot shorten.
+ */
+export const toRecord = (text: unknown): IdempotencyRecord => {
+  const [key, fingerprint, outcome] = JSON.parse(text as string)
+  return { key, fingerprint, outcome }
+}
+
+/**
+ * What became of the writes when keys are recorded already; otherwise the rows are answers like any other, and
+ * `undefined` is returned.
+ */
+export const answer = (
+  encoded: NonEmptyReadonlyArray<Append.Encoded>,
+  options: AppendAllOptions,
+  rows: ReadonlyArray<ReadonlyArray<unknown>>
+): Effect.Effect<ReadonlyArray<Written>, AlreadyRecorded> | undefined => {
+  const stored = rows.flatMap(([, text]) => (text === null ? [] : [toRecord(text)]))
+  if (!isArrayNonEmpty(stored)) {
+    return undefined
+  }
+  const writes = encoded.map(({ write }) => write)
+  const answers = new Map(writes.map((write, i) => [write, rows[stored.length + i]?.[0] as Append.Row]))
+  const verdicts = Verdict.recorded(writes, options, stored, (write) => {
+    const [status, version] = answers.get(write)!
+    return Append.verdict(write, Number(status), Number(version))
+  })
+  return Effect.fromResult(
+    Result.map(verdicts, (verdicts) => writes.map((write, i) => settled(write, verdicts[i]!, answers.get(write)!)))
+  )
+}
+
+const settled = ({ events, stream }: Write, verdict: Verdict.Verdict, [, , ...positions]: Append.Row): Written =>
+  verdict._tag === "Repeat"
+    ? {
+        stream,
+        version: StreamVersion.make(verdict.after + events.length),
+        positions: positions.map(Rows.toPosition),
+        repeated: true
+      }
+    : {
+        stream,
+        version: (verdict as Extract<Verdict.Verdict, { _tag: "Check" }>).version,
+        positions: [],
+        repeated: false
+      }
