@@ -98,7 +98,12 @@ export declare namespace Decider {
    * @category utility types
    * @since 0.1.0
    */
-  export type Refusal<D extends Any> = ReturnType<D["decide"]> extends Result.Result<any, infer E> ? E : never
+  export type Refusal<D extends Any> = D extends {
+    // Through `ReturnType` the refusals of a decider without events, or without commands, would be `unknown`.
+    readonly decide: (command: never, state: never) => Result.Result<any, infer Refusal>
+  }
+    ? Refusal
+    : never
 }
 
 /**

@@ -321,9 +321,7 @@ const encoder = (schema: Schema.Schema<unknown>): StoredShape["encode"] => {
   const encode = Schema.encodeUnknownResult(Schema.toCodecJson(schema as Schema.Codec<any, any>))
   return (value) => {
     const encoded = encode(value)
-    return Result.isFailure(encoded)
-      ? Result.fail(encoded.failure.message)
-      : Result.succeed(encoded.success as Schema.Json)
+    return Result.isFailure(encoded) ? Result.fail(encoded.failure.message) : Result.succeed(encoded.success)
   }
 }
 

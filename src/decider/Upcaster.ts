@@ -89,7 +89,6 @@ const same = (value: unknown): unknown => value
 const chain = <Newest>(steps: ReadonlyArray<Step>): Chain<Newest> => ({
   steps,
   pipe() {
-    // oxlint-disable-next-line prefer-rest-params
     return pipeArguments(this, arguments)
   }
 })

@@ -265,6 +265,7 @@ describe("composed event schemas", () => {
     const keyed = { ...stored, data: { key: "k", event: { by: 3 } } }
     assert.deepStrictEqual(events.encode({ key: "k", event: filled }), Result.succeed(keyed))
     assert.deepStrictEqual(events.decode(keyed), Result.succeed([{ key: "k", event: filled }]))
+    assert.deepStrictEqual(events.shapes[0]!.encode({ key: "k", event: filled }), Result.succeed(keyed.data))
     assert.strictEqual(events.streamOf?.({ key: "k", event: filled }), "purse-1")
     const failure = (stored: { type: string; schemaVersion: number; data: Schema.Json }) => {
       const decoded = events.decode(stored)
