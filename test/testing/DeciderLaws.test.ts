@@ -562,6 +562,22 @@ describe("what was never seen", () => {
     assert.deepStrictEqual(Object.keys(report.commands), ["AddItem"])
   })
 
+  it("fits its schema, also where a check is on the whole union", () => {
+    const cheap = CartCommand.check(
+      Schema.makeFilter((command) => command._tag !== "AddItem" || command.quantity * command.price <= 1000)
+    )
+    DeciderLaws.assert({
+      ...cart,
+      command: cheap,
+      invariants: {
+        decision: {
+          "nothing dear is added": ({ command }) =>
+            command._tag !== "AddItem" || command.quantity * command.price <= 1000
+        }
+      }
+    })
+  })
+
   it("says when no commands can be generated", () => {
     const none = Arbitrary.filter(Arbitrary.schema(CartCommand), () => false)
     const report = DeciderLaws.check({ ...cart, command: none })

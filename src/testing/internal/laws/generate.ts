@@ -32,7 +32,8 @@ export const walks = <Command>(
   }
 
   const all: Arbitrary.Arbitrary<Command> = Arbitrary.schema(command)
-  const members = membersOf<Command>(command)
+  // A check on the whole union would be lost on a part of it.
+  const members = command.ast.checks === undefined ? membersOf<Command>(command) : []
   const known = new Map([[members.map(() => true).join(), stepsOf(all)]])
   const swarm = (number: number): Arbitrary.Arbitrary<ReadonlyArray<Step<Command>>> => {
     const random = randomFrom(number)
