@@ -616,19 +616,20 @@ describe("a failure", () => {
   })
 
   it("shrinks to the law that was broken first, not to another one", () => {
-    const lengths = new Set<string>()
-    for (let seed = 0; seed < 100; seed++) {
+    // Hardly ever generated, but where shrinking is heading for.
+    const isPlainest = (command: CartCommand) =>
+      command._tag === "AddItem" && command.sku === "" && command.quantity === 1 && command.price === 1
+    for (let seed = 0; seed < 10; seed++) {
       const { decided, name } = violation({
         ...cart,
         seed,
         invariants: {
           state: { "two items at most": ({ items }) => items.size <= 2 },
-          event: { "nothing is removed": ({ event }) => event._tag !== "ItemRemoved" }
+          decision: { "nothing is quite plain": ({ command }) => !isPlainest(command) }
         }
       })
-      lengths.add(`${name}: ${decided.length}`)
+      assert.strictEqual(`${name}: ${decided.length}`, "two items at most: 3")
     }
-    assert.sameMembers(Array.from(lengths), ["two items at most: 3", "nothing is removed: 2"])
   })
 
   // The message is what people see, so it is kept whole.
