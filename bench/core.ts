@@ -1,7 +1,7 @@
 /**
  * The pure core against a bare loop, and the memory store with and without a decider above it.
  */
-import { Effect, HashMap, Result, Schema } from "effect"
+import { Arbitrary, Effect, HashMap, Result, Schema } from "effect"
 import {
   Category,
   CommandHandler,
@@ -13,7 +13,9 @@ import {
   StreamId
 } from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+import { DeciderLaws } from "effect-decider/testing"
 import { compare, count, type OpenSuite } from "./measure.ts"
+import { Ticket, TicketCommand, TicketEvent } from "./ticket.ts"
 
 const AccountEvent = Schema.TaggedUnion({
   Deposited: { amount: Schema.Int },
@@ -181,6 +183,32 @@ const memoryCommands = Effect.gen(function* () {
   return commands
 }).pipe(Effect.provide(Accounts.layer), Effect.provide(MemoryEventStore.layer, { local: true }))
 
+/** The laws with their defaults: a hundred walks. Every round takes another seed, so that nobody is lucky. */
+const laws = (): number => {
+  const { failure } = DeciderLaws.check({ decider: Ticket, command: TicketCommand, event: TicketEvent, seed: ++seed })
+  if (failure !== undefined) {
+    throw new Error(`the laws fail with seed ${seed}`)
+  }
+  return 1
+}
+let seed = 0
+
+/** As many commands as a check generates, decided and folded. */
+const bareWalks = Effect.map(
+  Arbitrary.sampleEffect(Arbitrary.schema(TicketCommand), { count: 1500, size: 10, seed: 1 }),
+  (commands) => {
+    let state = Ticket.initialState
+    for (const command of commands) {
+      state = Decider.foldFrom(
+        Ticket,
+        state,
+        Result.getOrElse(Ticket.decide(command, state), () => [])
+      )
+    }
+    return 1
+  }
+)
+
 export const open: OpenSuite = ({ quick }) =>
   Effect.succeed({
     facts: {},
@@ -266,6 +294,18 @@ export const open: OpenSuite = ({ quick }) =>
             { name: "execute: load, fold, decide, append", run: memoryCommands, bar: { perSecond: 100_000 } }
           ],
           quick ? { rounds: 3, warmups: 1 } : { rounds: 9, warmups: 3 }
+        )
+      },
+      {
+        title: "DeciderLaws with defaults, a decider with ten commands",
+        unit: "checks/s",
+        run: compare(
+          [
+            { name: "as many commands generated, decided and folded, no laws (floor)", run: bareWalks },
+            // Without warm-up, as in a test: the first check of a process counts.
+            { name: "DeciderLaws.check", run: Effect.sync(laws), bar: { perSecond: 1 } }
+          ],
+          quick ? { rounds: 3, warmups: 0 } : { rounds: 9, warmups: 0 }
         )
       }
     ]

@@ -1,13 +1,23 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result, Schema } from "effect"
 import { Decider } from "effect-decider"
+import { DeciderLaws } from "effect-decider/testing"
 import { Light } from "./light.ts"
+import { MachineCategory } from "./machines.ts"
 import { CoinNotAccepted, Command, Event, NotEnoughCredit, SoldOut, VendingMachine } from "./vending.ts"
 
-const { Choose, InsertCoin, ReturnCoins, Scrap, Stock } = Command.cases
+const { Choose, InsertCoin, ReturnCoins, Scrap } = Command.cases
 const { CoinInserted, CoinsReturned, ItemSold, Scrapped, Stocked } = Event.cases
 
 describe("the light switch", () => {
+  it("keeps the laws, and may be turned on twice", () =>
+    DeciderLaws.assert({
+      decider: Light,
+      command: Schema.TaggedUnion({ TurnOn: {}, TurnOff: {} }),
+      event: Schema.TaggedUnion({ TurnedOn: {}, TurnedOff: {} }),
+      idempotent: true
+    }))
+
   it("does nothing when it is on already", () => {
     assert.deepStrictEqual(Light.decide({ _tag: "TurnOn" }, "off"), Result.succeed([{ _tag: "TurnedOn" }]))
     assert.deepStrictEqual(Light.decide({ _tag: "TurnOn" }, "on"), Result.succeed([]))
@@ -72,37 +82,38 @@ describe("the vending machine", () => {
     assert.isTrue(VendingMachine.isTerminal(state))
   })
 
-  // What makes it sound to go on from a known state with new events only, as a store's readers do.
-  it.prop(
-    "folds a history to the same state wherever it is split",
-    [Schema.Array(Event), Schema.Natural],
-    ([events, n]) => {
-      const at = n % (events.length + 1)
-      const first = Decider.fold(VendingMachine, events.slice(0, at))
-      assert.deepStrictEqual(
-        Decider.foldFrom(VendingMachine, first, events.slice(at)),
-        Decider.fold(VendingMachine, events)
-      )
-    }
-  )
-
-  it.prop(
-    "never loses or makes money, whatever is pressed",
-    [Schema.Array(Command)],
-    ([commands]) => {
-      let state = VendingMachine.initialState
-      let taken = 0
-      for (const command of [Stock.make({ slot: "A1", units: 9, price: 20 }), ...commands]) {
-        const events = Result.getOrElse(VendingMachine.decide(command, state), () => [])
-        state = Decider.foldFrom(VendingMachine, state, events)
-        for (const event of events) {
-          taken += event._tag === "CoinInserted" ? event.coin : 0
-          taken -= event._tag === "ItemSold" ? event.price : event._tag === "CoinsReturned" ? event.amount : 0
+  // Whatever is pressed, on every state that pressing leads to.
+  it("keeps the laws, and never loses or makes money", () =>
+    DeciderLaws.assert({
+      decider: VendingMachine,
+      command: Command,
+      event: MachineCategory.events,
+      everywhere: true,
+      idempotent: ({ _tag }) => _tag === "ReturnCoins",
+      invariants: {
+        state: {
+          "credit is never negative": ({ credit }) => credit >= 0,
+          "no slot owes anything": ({ shelf }) => Object.values(shelf).every(({ units }) => units >= 0)
+        },
+        decision: {
+          "what was put in is credit, goods or change": ({ after, answer, history }) =>
+            after.credit === paidIn([...history, ...Result.getOrElse(answer, () => [])])
         }
-        assert.strictEqual(state.credit, taken)
-        assert.isTrue(state.credit >= 0)
       }
-    },
-    { arbitrary: { runs: 200, size: 60 } }
-  )
+    }))
 })
+
+/** What was put in, less what was sold and given back. */
+const paidIn = (events: ReadonlyArray<Event>): number =>
+  events.reduce((sum, event) => {
+    switch (event._tag) {
+      case "CoinInserted":
+        return sum + event.coin
+      case "ItemSold":
+        return sum - event.price
+      case "CoinsReturned":
+        return sum - event.amount
+      default:
+        return sum
+    }
+  }, 0)

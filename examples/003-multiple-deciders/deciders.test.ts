@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Result, Schema } from "effect"
+import { Result } from "effect"
 import { Decider } from "effect-decider"
-import { Booking, BookingCommand, BookingEvent, NotArrived, TooEarly } from "./booking.ts"
-import { Guest, GuestEvent } from "./guest.ts"
-import { NightTaken, NoSuchRoom, Room, RoomCommand, RoomEvent } from "./room.ts"
+import { DeciderLaws } from "effect-decider/testing"
+import { Booking, BookingCategory, BookingCommand, BookingEvent, NotArrived, TooEarly } from "./booking.ts"
+import { Guest, GuestCategory, GuestCommand } from "./guest.ts"
+import { NightTaken, NoSuchRoom, Room, RoomCategory, RoomCommand, RoomEvent } from "./room.ts"
 
 // No store and no services: three deciders, each tested alone.
 
@@ -53,23 +54,43 @@ describe("a booking", () => {
   })
 })
 
-describe("each of them", () => {
-  const splits = <Event>(
-    decider: Decider.Decider<never, any, Event, unknown>,
-    events: ReadonlyArray<Event>,
-    at: number
-  ) =>
-    assert.deepStrictEqual(
-      Decider.foldFrom(decider, Decider.fold(decider, events.slice(0, at)), events.slice(at)),
-      Decider.fold(decider, events)
-    )
-  it.prop(
-    "folds any history, split anywhere, to the same state",
-    [Schema.Array(RoomEvent), Schema.Array(GuestEvent), Schema.Array(BookingEvent), Schema.Natural],
-    ([rooms, guests, bookings, n]) => {
-      splits(Room, rooms, n % (rooms.length + 1))
-      splits(Guest, guests, n % (guests.length + 1))
-      splits(Booking, bookings, n % (bookings.length + 1))
-    }
-  )
+describe("each of them keeps the laws", () => {
+  it("a room, which gives no night to two bookings", () =>
+    DeciderLaws.assert({
+      decider: Room,
+      command: RoomCommand,
+      event: RoomCategory.events,
+      everywhere: true,
+      idempotent: ({ _tag }) => _tag !== "Reserve",
+      invariants: {
+        decision: {
+          "a night that is taken stays with its booking until that is released": ({ after, before, command }) =>
+            command._tag === "Release" ||
+            Array.from(before.taken).every(([night, booking]) => after.taken.get(night) === booking)
+        }
+      }
+    }))
+
+  it("a guest", () =>
+    DeciderLaws.assert({
+      decider: Guest,
+      command: GuestCommand,
+      event: GuestCategory.events,
+      everywhere: true,
+      idempotent: ({ _tag }) => _tag === "ChangeEmail"
+    }))
+
+  it("a booking, which is paid for by who came", () =>
+    DeciderLaws.assert({
+      decider: Booking,
+      command: BookingCommand,
+      event: BookingCategory.events,
+      everywhere: true,
+      idempotent: ({ _tag }) => _tag === "CheckIn",
+      invariants: {
+        event: {
+          "who leaves was there": ({ before, event }) => event._tag !== "GuestLeft" || before.status === "in house"
+        }
+      }
+    }))
 })

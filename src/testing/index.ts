@@ -3,6 +3,8 @@
  *
  * @since 0.1.0
  */
+export * as DeciderLaws from "./DeciderLaws.ts"
 export * as FaultyStore from "./FaultyStore.ts"
 export * as Linearizability from "./Linearizability.ts"
+export * as Scenario from "./Scenario.ts"
 export * as StoreConformance from "./StoreConformance.ts"
