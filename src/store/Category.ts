@@ -8,6 +8,7 @@
 import { of } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { Decider } from "../decider/Decider.ts"
 import type { EventSchema } from "../decider/EventSchema.ts"
@@ -15,6 +16,7 @@ import type { Metadata } from "../decider/Metadata.ts"
 import type { EventId } from "./EventId.ts"
 import * as EventStore from "./EventStore.ts"
 import * as Admission from "./internal/admission.ts"
+import * as Stored from "./internal/stored.ts"
 import type { NewEvent } from "./NewEvent.ts"
 import type { RecordedEvent } from "./RecordedEvent.ts"
 import { EventDecodeError, InvalidEvent, type ReadError } from "./StoreError.ts"
@@ -26,10 +28,12 @@ import * as StreamId from "./StreamId.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Category<in Command, in out State, in out Event, out Refusal = never> {
+export interface Category<in Command, in out State, in out Event, in out Refusal = never> {
   readonly name: string
   readonly decider: Decider<Command, State, Event, Refusal>
   readonly events: EventSchema<Event>
+  readonly command: ((command: Command) => Result.Result<Schema.Json, string>) | undefined
+  readonly refusal: Stored.Stored<Refusal> | undefined
 }
 
 /**
@@ -51,6 +55,14 @@ export declare namespace Category {
 
 /**
  * Builds a category.
+ *
+ * **Details**
+ *
+ * Two schemas are for commands with an id, which are carried out once:
+ *
+ * - `command`: tells a repeat from another command with the same id. Not needed where commands are plain JSON.
+ * - `refusal`: with it a refusal is recorded, and a repeat of the command is refused as it was the first time. Without it
+ *   the repeat is decided anew, and may then be accepted.
  *
  * **Gotchas**
  *
@@ -85,13 +97,22 @@ export const make = <Command, State, Event, Refusal>(
   options: {
     readonly decider: Decider<Command, State, Event, Refusal>
     readonly events: EventSchema<NoInfer<Event>>
+    readonly command?: Schema.Codec<NoInfer<Command>, any> | undefined
+    readonly refusal?: Schema.Codec<NoInfer<Refusal>, any> | undefined
   }
 ): Category<Command, State, Event, Refusal> => {
   const issue = Admission.categoryIssue(name)
   if (issue !== undefined) {
     throw new Error(`Category.make(${JSON.stringify(name)}): ${issue}. A category is a short name, for example "cart".`)
   }
-  return { name, decider: options.decider, events: options.events }
+  const { command, decider, events, refusal } = options
+  return {
+    name,
+    decider,
+    events,
+    command: command === undefined ? undefined : Stored.make<Command>(command).encode,
+    refusal: refusal === undefined ? undefined : Stored.make<Refusal>(refusal)
+  }
 }
 
 /**

@@ -58,9 +58,10 @@ export class AppendConditionFailed extends Schema.TaggedError<AppendConditionFai
 }
 
 /**
- * Some, but not all, of the events of an append are in the store already. Nothing was written.
+ * A repeat that is none. Nothing was written.
  *
- * A repeat must carry the same events in the same order; this one mixes old ids and new ones.
+ * Some, but not all, of the events of an append are in the store already: a repeat must carry the same events in the same
+ * order, and this one mixes old ids and new ones. Or, with `key`, a command has the id of another command.
  *
  * @category errors
  * @since 0.1.0
@@ -73,6 +74,13 @@ export class IdempotencyViolation extends Schema.TaggedError<IdempotencyViolatio
   ids: Schema.Array(EventId)
 }) {
   override get message(): string {
+    if (this.key !== undefined) {
+      return (
+        `The command id ${JSON.stringify(abbreviate(this.key))} belongs to another command` +
+        `${this.stream === undefined ? "" : ` of "${this.stream}"`}, and nothing was written. ` +
+        "Repeat a command exactly as it was, or give the new one an id of its own."
+      )
+    }
     const where = this.stream === undefined ? "The append" : `The append to "${this.stream}"`
     return (
       `${where} repeats only a part of an earlier one: ${this.ids.length === 1 ? "event" : "events"} ` +
@@ -253,8 +261,8 @@ export class CommitUnknown extends Schema.TaggedError<CommitUnknown>("effect-dec
   override get message(): string {
     return (
       `The answer to ${this.operation} was lost (${causeOf(this.cause)}), so nobody knows whether it took effect. ` +
-      "An append may be repeated with the same event ids: what is stored already is not stored twice. After a command or a " +
-      "transaction, read what is stored before you repeat it."
+      "An append may be repeated with the same event ids and a command with the same command id: what is stored already is " +
+      "not stored twice. Before you repeat a transaction or a command without an id, read what is stored."
     )
   }
 }

@@ -2,7 +2,7 @@
  * Commands that wait for each other: what they share, and what they must not do to each other.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Result, Schedule, Schema, SchemaGetter } from "effect"
+import { Effect, Exit, Fiber, Result, Schedule, Schema, SchemaGetter } from "effect"
 import {
   Category,
   CommandHandler,
@@ -14,6 +14,7 @@ import {
   StreamVersion
 } from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+import { fork, gate, settle, type Store, watched } from "./fixtures/watched.ts"
 
 const CounterEvent = Schema.TaggedUnion({
   Counted: { by: Schema.Int, note: Schema.optionalKey(Schema.String) },
@@ -46,52 +47,10 @@ const Counters = Category.make("counter", {
 /** What a command asks of a store when nothing is known. */
 const fresh = ["load after 0", "append 1"]
 
-type Store = EventStore.EventStore["Service"]
-
-/** A store that tells what is asked of it, and lets a test step in before an append or a load. */
-const watched = Effect.gen(function* () {
-  const inner = yield* MemoryEventStore.make
-  const calls: Array<string> = []
-  const hooks = {
-    inner,
-    beforeLoad: Effect.void,
-    beforeAppend: Effect.void as Effect.Effect<void, StoreError.AppendError>,
-    afterAppend: Effect.void as Effect.Effect<void, StoreError.AppendError>
-  }
-  const store: Store = EventStore.EventStore.of({
-    ...inner,
-    load: (stream, options) =>
-      Effect.suspend(() => {
-        calls.push(`load after ${options?.after ?? 0}`)
-        return Effect.andThen(hooks.beforeLoad, hooks.inner.load(stream, options))
-      }),
-    append: (write, options) =>
-      Effect.suspend(() => {
-        calls.push(`append ${write.events.length}`)
-        return hooks.beforeAppend.pipe(
-          Effect.andThen(hooks.inner.append(write, options)),
-          Effect.tap(() => hooks.afterAppend)
-        )
-      })
-  })
-  return { calls, hooks, store }
-})
-
 type Options = Partial<Parameters<typeof CommandHandler.make<Command, any, CounterEvent, string>>[0]>
 
 const handler = (store: Store, options?: Options) =>
   Effect.provideService(CommandHandler.make({ category: Counters, ...options }), EventStore.EventStore, store)
-
-/** Lets everything run that can. */
-const settle = Effect.forEach(Array.from({ length: 20 }), () => Effect.yieldNow, { discard: true })
-
-/** A gate that holds up what passes it until it is opened. */
-const gate = Effect.map(Deferred.make<void>(), (opened) => ({
-  pass: Deferred.await(opened),
-  open: Deferred.succeed(opened, undefined)
-}))
-
-const fork = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
 
 describe("commands of one stream", () => {
   it.effect("that wait are decided in turn and appended together, in their order", () =>

@@ -52,3 +52,21 @@ Category.make("counter", {
   // @ts-expect-error: the schema stores other events than the decider emits
   events: EventSchema.make({ event: Schema.TaggedUnion({ X: {} }) })
 })
+Category.make("counter", {
+  decider: category.decider,
+  events: EventSchema.make({ event: Event }),
+  command: Schema.Int,
+  refusal: TooMuch
+})
+Category.make("counter", {
+  decider: category.decider,
+  events: EventSchema.make({ event: Event }),
+  // @ts-expect-error: the commands are numbers
+  command: Schema.String
+})
+Category.make("counter", {
+  decider: category.decider,
+  events: EventSchema.make({ event: Event }),
+  // @ts-expect-error: the decider refuses otherwise
+  refusal: Schema.String
+})

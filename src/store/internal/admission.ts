@@ -35,6 +35,7 @@ const limits = {
   eventBytes: 8 * 1024 * 1024,
   appendBytes: 64 * 1024 * 1024,
   events: 10_000,
+  commandIdBytes: 256,
   keyBytes: 512,
   fingerprintBytes: 256,
   outcomeBytes: 64 * 1024,
@@ -212,6 +213,11 @@ export const expectedIssue = (expected: ExpectedVersion): string | undefined => 
       return "it does not say which version it expects; use ExpectedVersion.Any, NoStream, StreamExists or Exact"
   }
 }
+
+/**
+ * What is wrong with the id of a command, if anything.
+ */
+export const commandIdIssue = (id: string): string | undefined => nameIssue("the command id", id, limits.commandIdBytes)
 
 /**
  * What is wrong with the closing of a stream, if anything.

@@ -32,6 +32,22 @@ export const utf8Length = (text: string): number => {
 }
 
 /**
+ * The text of a JSON value, the same for objects that have the same fields in another order.
+ */
+export const canonical = (value: Schema.Json): string => {
+  if (typeof value !== "object" || value === null) {
+    return JSON.stringify(value)
+  }
+  if (isArray(value)) {
+    return `[${value.map(canonical).join()}]`
+  }
+  const fields = Object.keys(value).sort()
+  return `{${fields.map((field) => `${JSON.stringify(field)}:${canonical(value[field]!)}`).join()}}`
+}
+
+const isArray = (value: Schema.Json & object): value is Schema.JsonArray => Array.isArray(value)
+
+/**
  * Copies and freezes JSON values, `-0` as `0`. One copier serves many values, which spares a hot path its allocations.
  */
 export class Copier {
