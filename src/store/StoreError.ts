@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+import * as Inspectable from "effect/Inspectable"
 import * as Schema from "effect/Schema"
 import { EventId } from "./EventId.ts"
 import * as ExpectedVersion from "./ExpectedVersion.ts"
@@ -344,6 +345,8 @@ export const StoreError = Schema.Union([
   CommitUnknown
 ])
 
-const causeOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
+// A cause may be anything, also what has no text.
+const causeOf = (cause: unknown): string =>
+  cause instanceof Error ? cause.message : Inspectable.toStringUnknown(cause)
 
 const abbreviate = (text: string): string => (text.length > 80 ? `${text.slice(0, 80)}…` : text)
