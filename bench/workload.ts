@@ -440,7 +440,7 @@ export const sections = <D extends Database>(
           {
             callers: options.executeCallers,
             streams: 1024,
-            commands: quick ? 1024 : 10_240,
+            commands: quick ? 1024 : 40_960,
             bar: options.bars?.execute
           }
         ),
