@@ -32,11 +32,11 @@ export const IdempotencyKey = Schema.String.check(Schema.isPattern(/^"[\x20\x21\
 
 const LotNumber = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9]{1,40}$/))
 
-const unknown = problem(NoSuchLot, { status: 404, title: "No such lot" })
+const noSuchLot = problem(NoSuchLot, { status: 404, title: "No such lot" })
 
 // The refusals of the domain. Which status they are is said here and nowhere else.
 const refusals = [
-  unknown,
+  noSuchLot,
   problem(AlreadyConsigned, { status: 409, title: "Number taken" }),
   problem(HasBids, { status: 409, title: "Description fixed" }),
   problem(OwnLot, { status: 403, title: "Own lot" }),
@@ -193,7 +193,7 @@ const Queries = HttpApiGroup.make("queries").add(
     query,
     headers: cached,
     success: [HttpApiSchema.WithHeaders(Entry, tagged), notModified],
-    error: [unknown, withRetryAfter(Unavailable)]
+    error: [noSuchLot, withRetryAfter(Unavailable)]
   })
 )
 

@@ -135,8 +135,10 @@ describe.each(Object.entries(places))("the auction house on %s", (_, place) => {
       // The key of another request is no key for this one.
       assert.instanceOf(yield* Effect.flip(after.commands.bid(offer("ben", 300_00, "b1"))), KeyReused)
       assert.instanceOf(yield* Effect.flip(after.commands.bid(offer("ben", 300_00, "h1"))), KeyReused)
-      const { body } = yield* after.commands.consign({ params: { number: "18" }, headers: {}, payload: violin })
-      assert.strictEqual(body.version, 1)
+      // A key belongs to one lot.
+      yield* after.commands.consign({ params: { number: "18" }, headers: {}, payload: violin })
+      const elsewhere = { ...offer("ben", 300_00, "b1"), params: { number: "18" } }
+      assert.strictEqual((yield* after.commands.bid(elsewhere)).body.version, 2)
       assert.strictEqual(yield* after.store.streamVersion(StreamId.make("lot", number)), 4)
     })
   )

@@ -22,6 +22,7 @@ interface ErrorClass<Self extends Error, Fields extends Extensions> extends Sche
   new (fields: any): Self
 }
 
+/** How a refusal is written: with a status and a title for all of its kind, its own message as `detail`, and its fields. */
 export const problem = <Self extends Error, Fields extends Extensions>(
   error: ErrorClass<Self, Fields>,
   options: { readonly status: number; readonly title: string }
