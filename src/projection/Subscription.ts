@@ -272,7 +272,7 @@ const follow = Effect.fnUntraced(function* (
         events = events.filter(isMeant)
       } else if (window !== undefined) {
         const page = yield* pages(before, window.from)
-        reader.after = page.scanned
+        reader.after = page.scanned > before ? page.scanned : before
         events = page.events
       }
       const wrong = succession.check(events)

@@ -145,6 +145,22 @@ describe("Subscription", () => {
     })
   )
 
+  it.live("one with much to read is one page ahead of what was taken, and no more", () =>
+    Effect.gen(function* () {
+      const { counts, store } = counted(yield* MemoryEventStore.make)
+      const { batches } = yield* subscriptions(store)
+      yield* Effect.replicateEffect(append(store, newStream(), pageSize), 6)
+      const gate = yield* Deferred.make<void>()
+      const { seen, until } = yield* follow(Stream.tap(batches(), () => Deferred.await(gate)))
+      yield* Effect.sleep(20)
+      assert.strictEqual(counts.pages, 2)
+      yield* Deferred.succeed(gate, undefined)
+      yield* until(6 * pageSize)
+      assert.deepStrictEqual(positions(seen), positions(yield* log(store)))
+      assert.isAtMost(counts.pages, 7)
+    })
+  )
+
   it.live("a thousand that come and go leave nothing behind", () =>
     Effect.gen(function* () {
       const { counts, store } = counted(yield* MemoryEventStore.make)
@@ -401,11 +417,14 @@ describe("Subscription, on a store that is wrong", () => {
     const event = (stream: string, version: number, position: number) =>
       ({ stream: StreamId.make("s", stream), version, position: Position.make(BigInt(position)) }) as RecordedEvent
     const succession = new Succession(true, Position.origin)
-    for (let i = 0; i < remembered; i++) {
+    const many = 3 * remembered
+    for (let i = 0; i < many; i++) {
       assert.isUndefined(succession.check([event(String(i), 1, i + 1)]))
     }
-    assert.isUndefined(succession.check([event("new", 1, remembered + 1), event("0", 2, remembered + 2)]))
-    assert.match(succession.check([event("0", 4, remembered + 3)])!.message, /where version 3 was due/)
+    const last = event(String(many - remembered), 3, many + 1)
+    assert.match(succession.check([last])!.message, /where version 2 was due/)
+    assert.isUndefined(succession.check([event("0", 3, many + 1), event("0", 4, many + 2)]))
+    assert.match(succession.check([event("0", 6, many + 3)])!.message, /where version 5 was due/)
   })
 })
 
