@@ -145,6 +145,32 @@ describe("Subscription", () => {
     })
   )
 
+  it.live("who is a little behind takes what was kept, and what nobody waits for is not read", () =>
+    Effect.gen(function* () {
+      const { counts, store } = counted(yield* MemoryEventStore.make)
+      const { batches } = yield* subscriptions(store)
+      const stream = newStream()
+      const gate = yield* Deferred.make<void>()
+      const slow = yield* follow(Stream.tap(batches(), () => Deferred.await(gate)))
+      for (let i = 0; i < 5; i++) {
+        yield* append(store, stream, pageSize)
+        yield* Effect.sleep(5)
+      }
+      assert.isAtMost(counts.pages, 1)
+      const fast = yield* follow(batches())
+      yield* fast.until(5 * pageSize)
+      const behind = yield* follow(Stream.tap(batches({ after: "now" }), () => Deferred.await(gate)))
+      for (let i = 1; i <= 30; i++) {
+        yield* append(store, stream)
+        yield* fast.until(5 * pageSize + i)
+      }
+      const before = counts.pages
+      yield* Deferred.succeed(gate, undefined)
+      yield* Effect.all([slow.until(5 * pageSize + 30), behind.until(30)])
+      assert.isAtMost(counts.pages, before + 1)
+    })
+  )
+
   it.live("one with much to read is one page ahead of what was taken, and no more", () =>
     Effect.gen(function* () {
       const { counts, store } = counted(yield* MemoryEventStore.make)
