@@ -15,12 +15,14 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type * as Metadata from "../decider/Metadata.ts"
+import * as Tracer from "effect/Tracer"
+import * as Metadata from "../decider/Metadata.ts"
 import * as Category from "./Category.ts"
 import { EventStore } from "./EventStore.ts"
 import type * as ExpectedVersion from "./ExpectedVersion.ts"
 import * as Admission from "./internal/admission.ts"
 import * as CommandId from "./internal/commandId.ts"
+import * as CommandTelemetry from "./internal/commandTelemetry.ts"
 import { refuse, StreamTerminated } from "./internal/decision.ts"
 import * as Execution from "./internal/execution.ts"
 import * as Folding from "./internal/folding.ts"
@@ -256,13 +258,16 @@ export const make = Effect.fnUntraced(function* <
   options: Options<Command, State, Event, Refusal, Input, PrepareError, PrepareServices>
 ): Effect.fn.Return<CommandHandler<Input, State, Event, Refusal | PrepareError>, never, EventStore | PrepareServices> {
   const store = yield* EventStore
-  const services = yield* Effect.context<PrepareServices>()
+  // What `prepare` needs. Who asks, and in which span, is up to each command.
+  const ofCommand = Context.omit(Tracer.ParentSpan, Metadata.Current)
+  const services = ofCommand(yield* Effect.context<PrepareServices>()) as Context.Context<PrepareServices>
   const { category, prepare } = options
   const states = new Recent<StreamId, Folded<State>>(options.cache ?? defaultCache)
   const folding = Folding.make(store, category)
   const { foldFrom, look, nothing } = folding
   const retry = options.retry ?? defaultRetry
-  const { handIn, recall } = Execution.make({ store, category, folding, states, retry })
+  const telemetry = CommandTelemetry.make(category.name)
+  const { handIn, recall } = Execution.make({ store, category, folding, states, retry, telemetry })
 
   const refresh = (stream: StreamId, known: Folded<State>) => Effect.map(look(stream, known), ({ folded }) => folded)
 
@@ -316,11 +321,17 @@ export const make = Effect.fnUntraced(function* <
   return {
     execute: (id: string, input: Input, execution: ExecuteOptions = noOptions) => {
       const stream = Category.stream(category, id)
-      return execution.commandId !== undefined
-        ? executeOnce(stream, input, execution.commandId, execution)
-        : prepare === undefined
-          ? handIn(stream, input as unknown as Command, execution)
-          : Effect.flatMap(toCommand(input), (command) => handIn(stream, command, execution))
+      const { commandId } = execution
+      return telemetry.command(
+        stream,
+        input,
+        commandId,
+        commandId !== undefined
+          ? executeOnce(stream, input, commandId, execution)
+          : prepare === undefined
+            ? handIn(stream, input as unknown as Command, execution)
+            : Effect.flatMap(toCommand(input), (command) => handIn(stream, command, execution))
+      )
     },
     state: (id, { at } = {}) => {
       const stream = Category.stream(category, id)

@@ -6,7 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
+import type * as Schedule from "effect/Schedule"
 import * as Metadata from "../../decider/Metadata.ts"
 import type { Category } from "../Category.ts"
 import type { ExecuteOptions, Executed, Folded } from "../CommandHandler.ts"
@@ -15,20 +15,24 @@ import type { EventStore, Written } from "../EventStore.ts"
 import * as ExpectedVersion from "../ExpectedVersion.ts"
 import type { NewEvent } from "../NewEvent.ts"
 import type { RecordedEvent } from "../RecordedEvent.ts"
-import type {
-  EventDecodeError,
-  IdempotencyViolation,
-  ReadError,
-  StoreError,
-  VersionConflict
-} from "../StoreError.ts"
+import type { EventDecodeError, IdempotencyViolation, ReadError, StoreError, VersionConflict } from "../StoreError.ts"
 import type { StreamId } from "../StreamId.ts"
 import * as StreamVersion from "../StreamVersion.ts"
 import * as Admission from "./admission.ts"
 import * as CommandId from "./commandId.ts"
-import { type Decided, exitOf, make as makeDecide, outcomeOf, refuse, type Request, type StreamTerminated } from "./decision.ts"
+import type { CommandTelemetry } from "./commandTelemetry.ts"
+import {
+  type Decided,
+  exitOf,
+  make as makeDecide,
+  outcomeOf,
+  refuse,
+  type Request,
+  type StreamTerminated
+} from "./decision.ts"
 import type { Folding } from "./folding.ts"
 import { Recent } from "./recent.ts"
+import * as Telemetry from "./telemetry.ts"
 import * as Turns from "./turns.ts"
 
 /**
@@ -41,8 +45,9 @@ export const make = <Command, State, Event, Refusal>(options: {
   readonly folding: Folding<State, Event>
   readonly states: Recent<StreamId, Folded<State>>
   readonly retry: Schedule.Schedule<unknown, VersionConflict>
+  readonly telemetry: CommandTelemetry
 }) => {
-  const { category, folding, states, store } = options
+  const { category, folding, states, store, telemetry } = options
   const { look, nothing, replay } = folding
   const decide = makeDecide(category)
   const retry = {
@@ -231,7 +236,21 @@ export const make = <Command, State, Event, Refusal>(options: {
     const eachAlone = (members: ReadonlyArray<Member>) =>
       Effect.forEach(members, (member) => alone(stream, member, states), { discard: true })
 
-    const once = Effect.suspend(() => (known === undefined ? Effect.flatMap(lookAgain, decideFrom) : decideFrom(known)))
+    const once = Effect.withFiber<void, StoreError>((fiber) => {
+      telemetry.turn(fiber, turn.members, known !== undefined)
+      return known === undefined ? Effect.flatMap(lookAgain, decideFrom) : decideFrom(known)
+    })
+
+    const decidedAgain = (fiber: Telemetry.AnyFiber) =>
+      Effect.suspend(() => {
+        telemetry.again(fiber)
+        return Effect.flatMap(lookAgain, decideFrom)
+      }).pipe(Effect.mapError((error) => (isConflict(error) ? lost(error, fiber) : error)))
+
+    const lost = (conflict: StoreError, fiber: Telemetry.AnyFiber): StoreError => {
+      telemetry.lost(fiber, turn.members)
+      return conflict
+    }
 
     return Effect.catchCause(once, (cause) => {
       turn.isBound = false
@@ -239,7 +258,9 @@ export const make = <Command, State, Event, Refusal>(options: {
       return (
         Result.isFailure(error) || !isConflict(error.success)
           ? Effect.failCause(cause)
-          : retried(error.success, Effect.flatMap(lookAgain, decideFrom), retry)
+          : Effect.withFiber<void, StoreError>((fiber) =>
+              retried(lost(error.success, fiber), decidedAgain(fiber), retry)
+            )
       ).pipe(
         Effect.onError(() => Effect.sync(() => states.delete(stream))),
         Effect.catchIf(
@@ -300,8 +321,9 @@ export const make = <Command, State, Event, Refusal>(options: {
           command,
           identity,
           expected,
-          metadata: identity === undefined ? given : { ...given, commandId: identity.id },
-          generate: fiber.getRef(EventId.Generator)
+          metadata: Telemetry.stamped(identity === undefined ? given : { ...given, commandId: identity.id }, fiber),
+          generate: fiber.getRef(EventId.Generator),
+          span: Telemetry.spanOf(fiber)
         }
         if (!isInTransaction) {
           return inTurn(stream, request)
