@@ -39,14 +39,10 @@ export const whenDone = <A, E>(
   effect: Effect.Effect<A, E>,
   look: (exit: Exit.Exit<A, E>) => void
 ): Effect.Effect<A, E> =>
-  Effect.onExitPrimitive(
-    effect,
-    (exit) => {
-      look(exit)
-      return undefined
-    },
-    true
-  )
+  Effect.onExitPrimitive(effect, (exit) => {
+    look(exit)
+    return undefined
+  })
 
 /**
  * Runs what belongs to a span.
