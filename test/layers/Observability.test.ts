@@ -136,7 +136,7 @@ describe("group commit", () => {
   it.live("its sizes are counted", () =>
     Effect.gen(function* () {
       const config = yield* Postgres.database
-      const { metrics } = yield* Effect.gen(function* () {
+      const { metrics, sums } = yield* Effect.gen(function* () {
         const { store } = yield* open(config)
         const append = Effect.suspend(() => store.append(write(newStream(), ExpectedVersion.NoStream, newEvent())))
         yield* append
@@ -144,6 +144,7 @@ describe("group commit", () => {
       }).pipe(counted)
       assert.strictEqual(metrics["operation_duration_seconds{postgresql,append}"], 4)
       assert.strictEqual(metrics["group_commit_appends{postgresql}"], 2)
+      assert.strictEqual(sums["group_commit_appends{postgresql}"], 4)
     })
   )
 
