@@ -15,8 +15,8 @@ import * as Telemetry from "./telemetry.ts"
 export const make = (primitives: Primitives): Primitives =>
   primitives.system === undefined ? primitives : observed(primitives, primitives.system)
 
-const observed = (primitives: Primitives, given: StoreSystem): Primitives => {
-  const { kind, ...system } = Telemetry.ofSystem(given)
+const observed = (primitives: Primitives, system: StoreSystem): Primitives => {
+  const { attributes, kind } = Telemetry.ofSystem(system)
 
   // `target` says what the operation works on, `found` what came of it.
   const observe = (operation: string) => {
@@ -24,7 +24,7 @@ const observed = (primitives: Primitives, given: StoreSystem): Primitives => {
       Telemetry.durations(
         "effect_decider_operation_duration_seconds",
         "How long the store took for what was asked of it.",
-        { store: given.name, operation, ...(error === "" ? undefined : { error }) }
+        { store: system.name, operation, ...(error === "" ? undefined : { error }) }
       )
     )
     const ofSuccess = durations("")
@@ -45,7 +45,7 @@ const observed = (primitives: Primitives, given: StoreSystem): Primitives => {
       found?: (value: A) => Telemetry.Attributes
     ): Effect.Effect<A, E> =>
       Effect.withFiber((fiber) => {
-        const timed = given.isInstant === true ? effect : measured(effect, fiber)
+        const timed = system.isInstant === true ? effect : measured(effect, fiber)
         if (!Telemetry.isTraced(fiber)) {
           return timed
         }
@@ -56,7 +56,7 @@ const observed = (primitives: Primitives, given: StoreSystem): Primitives => {
           {
             kind,
             attributes: {
-              ...system.attributes,
+              ...attributes,
               "db.operation.name": operation,
               ...(category === undefined ? undefined : { "db.collection.name": category }),
               ...own
