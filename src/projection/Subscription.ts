@@ -8,7 +8,8 @@
  * **Details**
  *
  * - However many subscriptions there are, new events are read once per process. Each subscription filters what was read, so
- *   a thousand of them cost the store as much as one.
+ *   a thousand of them cost the store as much as one. They share the events, too: what one of them did to an event, against
+ *   its readonly types, the others would see.
  * - Nobody waits for a slow subscription, and nothing is kept for it: the last 4,000 to 8,000 events are in memory, once for
  *   all, and whoever is further behind reads pages of its own, one ahead, until it is back.
  * - The store's `changes` wake it, which include a poll now and then; see the options of the store.
