@@ -338,6 +338,26 @@ describe("Subscription, when the store fails", () => {
     })
   )
 
+  it.live("it hears of what another process appends after its listener and all sessions were killed", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      // Where polling is that seldom, nothing that is heard in time was found by it.
+      const { sql, store } = yield* Pg.open(config, { pollInterval: "1 hour" })
+      const another = yield* Pg.open(config)
+      const { until } = yield* follow((yield* subscriptions(store)).batches())
+      yield* append(another.store, newStream())
+      yield* until(1)
+      for (let i = 0; i < 3; i++) {
+        yield* Effect.exit(
+          sql`select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'`
+        )
+        yield* Effect.retry(append(another.store, newStream()), { times: 20 })
+        yield* until(2 + i)
+      }
+    })
+  )
+
   it.live("it fails with what trying again cannot help, and whoever subscribes later begins anew", () =>
     Effect.gen(function* () {
       const { state, store } = yield* failing
