@@ -235,7 +235,7 @@ const readAgain = {
   UnknownType:
     "If a newer program writes this type, upgrade this one. If it was renamed or taken away, name it in `aliases`, `retired` " +
     "or `ignored` of the event schema.",
-  NewerVersion: "Upgrade this program: in a rolling deploy all readers go before the first writer.",
+  NewerVersion: "Upgrade this program: who reads a shape goes before who writes it.",
   Invalid: "Stored events never change: adapt the event schema so that it reads this one."
 }
 
