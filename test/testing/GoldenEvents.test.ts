@@ -173,6 +173,42 @@ describe("GoldenEvents", () => {
     assert.include(write(EventSchema.mapType(Cart1, (type) => `x.${type}`)), '"x.ItemAdded"')
   })
 
+  it("an event without fields is the same shape as an older version", () => {
+    const event = Schema.TaggedUnion({
+      ItemAdded: V1.fields,
+      Closed: { by: Schema.String },
+      Noted: { text: Schema.String }
+    })
+    const Closed = Upcaster.into(Upcaster.from(Schema.Struct({})), () => event.cases.Closed.make({ by: "nobody" }))
+    assert.include(write(EventSchema.make({ event, upcasters: { Closed } }), write(Cart1)), '"by"')
+  })
+
+  it("goes on inside of schemas that contain themselves, whatever they are called", () => {
+    interface Tree {
+      readonly leaves: ReadonlyArray<Tree>
+    }
+    const trees = (identifier: string, leaf: (self: Schema.Codec<Tree>) => Schema.Codec<Tree, any>) => {
+      const Tree: Schema.Codec<Tree> = Schema.Struct({
+        leaves: Schema.Array(Schema.suspend((): Schema.Codec<Tree> => leaf(Tree)))
+      }).annotate({ identifier })
+      return EventSchema.make({ event: Schema.TaggedUnion({ Planted: { tree: Tree } }) })
+    }
+    const golden = write(trees("Tree", (self) => self))
+    assert.strictEqual(failure({ events: trees("Wood", (self) => self), golden }), undefined)
+    const leaf = Schema.Struct({ leaves: Schema.Tuple([]) })
+    assert.match(failure({ events: trees("Tree", () => leaf), golden }) ?? "", /released in another shape/)
+  })
+
+  it("does not take a shape that is broken from its first day", () => {
+    const event = Schema.TaggedUnion({ ItemAdded: { sku: Schema.String.check(Schema.isMinLength(1000)) } })
+    const ItemAdded = Upcaster.into(Upcaster.from(V1), ({ sku }) => ({ _tag: "ItemAdded" as const, sku }))
+    const broken = EventSchema.make({ event, upcasters: { ItemAdded } })
+    assert.match(
+      failure({ events: broken, golden: undefined, update: true }) ?? "",
+      /of version 1 can no longer be read/
+    )
+  })
+
   it("tells what is no golden file", () => {
     assert.match(failure({ events: Cart1, golden: "<<<<<<< HEAD" }) ?? "", /This is no golden file/)
   })
