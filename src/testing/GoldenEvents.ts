@@ -117,7 +117,7 @@ export const check = ({ events, golden, update = false }: Options): string => {
     }
     const entry = Result.try(() => sample(shape))
     if (Result.isFailure(entry)) {
-      issues.push(`${nameOf(shape)} gives no samples: ${entry.failure}`)
+      issues.push(`${nameOf(shape)} gives no samples: ${reasonOf(entry.failure)}.`)
     } else if (update) {
       added.push(entry.success)
       // What cannot be read must not become a released shape.
@@ -177,13 +177,17 @@ const sample = (shape: StoredShape): Entry => {
   return { type, schemaVersion, shape: jsonShape(shape.schema, samples), samples }
 }
 
+const reasonOf = (failure: unknown): string =>
+  `${failure instanceof Error ? failure.message : show(failure)}. Its checks may refuse whatever is generated: say them with ` +
+  "a pattern, a range or literals, which are generated to fit"
+
 const issuesOf = (events: EventSchema<any>, entry: Entry): ReadonlyArray<string> => {
   const issues: Array<string> = []
   const shape = events.shapes.find((shape) => isOf(entry, shape))
   if (shape !== undefined) {
     const today = Result.try(() => sample(shape))
     const issue = Result.isFailure(today)
-      ? `today it gives no samples: ${today.failure}`
+      ? `today it gives no samples: ${reasonOf(today.failure)}`
       : differenceAsData(today.success.shape, entry.shape)
     if (issue !== undefined) {
       issues.push(

@@ -209,6 +209,14 @@ describe("GoldenEvents", () => {
     )
   })
 
+  it("tells what gives no samples", () => {
+    const event = Schema.TaggedUnion({ ItemAdded: { sku: Schema.String.check(Schema.makeFilter(() => false)) } })
+    assert.match(
+      failure({ events: EventSchema.make({ event }), golden: undefined, update: true }) ?? "",
+      /^"ItemAdded" of version 1 gives no samples: .+ a pattern, a range or literals/
+    )
+  })
+
   it("tells what is no golden file", () => {
     assert.match(failure({ events: Cart1, golden: "<<<<<<< HEAD" }) ?? "", /This is no golden file/)
   })
