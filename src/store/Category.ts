@@ -142,6 +142,7 @@ export const decode = <Event>(
           position: recorded.position,
           type: recorded.type,
           schemaVersion: recorded.schemaVersion,
+          reason: decoded.failure.reason,
           issue: decoded.failure.message
         })
       )
@@ -165,6 +166,11 @@ export interface Entry<out Event> {
 
 /**
  * Reads the domain events of all entities of a category in global order: what a read model is folded from.
+ *
+ * **Details**
+ *
+ * An event that the schema cannot read fails the stream; none is skipped. A reader that wants some types only asks for
+ * them with `criteria`: the others are not read then, and need no schema.
  *
  * **Example** (The total of all counters)
  *
