@@ -126,15 +126,21 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
 
   return EventStore.make({
     appendAll: (writes, options) => writing((turn, fiber) => appended(turn, writes, options, fiber)),
-    load: (stream, after, idempotencyKey) =>
-      reading((visible, turn) => {
+    load: (stream, { after, idempotencyKey, snapshotKey, upTo }) =>
+      reading((visible, turn): EventStore.StoredStream => {
         const version = log.version(stream, visible)
+        const last = Math.min(version, upTo)
+        const found = snapshotKey === undefined ? undefined : log.snapshot(stream, snapshotKey, last)
+        const snapshot = found === undefined || found.version <= after ? undefined : found
+        const from = snapshot?.version ?? after
         const loaded = {
-          events: after < version ? log.stream(stream).slice(after, version) : [],
+          events: from < last ? log.stream(stream).slice(from, last) : [],
           version: StreamVersion.make(version)
         }
         const recorded = idempotencyKey === undefined ? undefined : turn.record(log, idempotencyKey)
-        return recorded === undefined ? loaded : { ...loaded, recorded }
+        return recorded === undefined && snapshot === undefined
+          ? loaded
+          : { ...loaded, ...(recorded && { recorded }), ...(snapshot && { snapshot }) }
       }),
     readStreamPage: (stream, range) => reading((visible) => streamPage(log, stream, range, visible)),
     readPage: (range) => reading((visible) => page(log, range, visible)),
@@ -180,6 +186,13 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
       )
     ),
     withTransaction,
+    snapshots: {
+      save: (snapshot) =>
+        Effect.withFiber((fiber) =>
+          reading((visible) => log.saveSnapshot(snapshot, visible, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()))
+        ),
+      purge: (before) => reading(() => log.purgeSnapshots(before))
+    },
     purgeIdempotencyRecords: (before) =>
       writing((turn) => (turn.isOpen ? Effect.succeed(log.records.purge(before, turn.isRoot)) : transactionEnded))
   })
@@ -224,6 +237,7 @@ class Log {
   /** The event at position `n` has the index `n - 1`. */
   readonly events: Array<RecordedEvent> = []
   readonly records = new Records()
+  private readonly snapshots = new Map<StreamId.StreamId, Map<string, KeptSnapshot>>()
   /** The streams that have a tombstone, in the order of getting it. */
   readonly closed = new Set<StreamId.StreamId>()
   /** The event with version `n` has the index `n - 1`. A stream without events is not in it. */
@@ -361,6 +375,50 @@ class Log {
   }
 
   /**
+   * The snapshot with a key that stands at a version at most, if its last event stands there.
+   */
+  snapshot(stream: StreamId.StreamId, key: string, version: number): EventStore.StoredSnapshot | undefined {
+    const kept = this.snapshots.get(stream)?.get(key)
+    const last = kept === undefined || kept.version > version ? undefined : this.stream(stream)[kept.version - 1]
+    return kept === undefined || last === undefined || last.id !== kept.eventId
+      ? undefined
+      : { ...kept, position: last.position }
+  }
+
+  /**
+   * Keeps a snapshot, for it is worth something only as long as its last event is there.
+   */
+  saveSnapshot({ key, stream, ...snapshot }: EventStore.SealedSnapshot, visible: number, at: number): void {
+    const version = this.version(stream, visible)
+    const newest = this.snapshot(stream, key, version)?.version ?? 0
+    if (
+      snapshot.version > version ||
+      snapshot.version <= newest ||
+      this.stream(stream)[snapshot.version - 1]!.id !== snapshot.eventId
+    ) {
+      return
+    }
+    const ofStream = this.snapshots.get(stream) ?? new Map()
+    this.snapshots.set(stream, ofStream.set(key, { ...snapshot, at }))
+  }
+
+  purgeSnapshots(before: number): number {
+    let purged = 0
+    for (const [stream, ofStream] of this.snapshots) {
+      for (const [key, { at }] of ofStream) {
+        if (at < before) {
+          ofStream.delete(key)
+          purged++
+        }
+      }
+      if (ofStream.size === 0) {
+        this.snapshots.delete(stream)
+      }
+    }
+    return purged
+  }
+
+  /**
    * Takes back all but the first `count` tombstones.
    */
   reopen(count: number): void {
@@ -444,6 +502,10 @@ class Records {
   commit(): void {
     this.changes.length = 0
   }
+}
+
+interface KeptSnapshot extends Omit<EventStore.StoredSnapshot, "position"> {
+  readonly at: number
 }
 
 interface Remembered {

@@ -1,0 +1,549 @@
+/**
+ * Snapshots change no answer, whatever becomes of them: they only save the reading of what is before them.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { DateTime, Effect, Exit, Logger, Option, Result, Schema, Scope } from "effect"
+import {
+  Category,
+  CommandHandler,
+  Decider,
+  EventSchema,
+  EventStore,
+  ExpectedVersion,
+  StoreError,
+  StreamVersion
+} from "effect-decider"
+import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+import { Chance } from "../../src/testing/internal/chance.ts"
+import * as Pg from "../layers/fixtures/pg.ts"
+import * as Sqlite from "../layers/fixtures/sqlite.ts"
+import * as Postgres from "../support/Postgres.ts"
+import { gate, settle, type Store } from "./fixtures/watched.ts"
+
+const LedgerEvent = Schema.TaggedUnion({ Booked: { amount: Schema.Int } })
+type LedgerEvent = typeof LedgerEvent.Type
+const { Booked } = LedgerEvent.cases
+
+/** The trail depends on every event and on their order. */
+const Ledger = Schema.Struct({ sum: Schema.Int, trail: Schema.BigInt, at: Schema.Option(Schema.DateTimeUtc) })
+type Ledger = typeof Ledger.Type
+const empty: Ledger = Ledger.make({ sum: 0, trail: 1n, at: Option.some(DateTime.makeUnsafe(0)) })
+
+class TooLittle extends Schema.TaggedError<TooLittle>()("TooLittle", { sum: Schema.Int }) {}
+
+/** Books each amount, though never below zero. */
+const decider = Decider.make({
+  initialState: empty,
+  decide: (amounts: ReadonlyArray<number>, { sum }: Ledger) =>
+    amounts.reduce((sum, amount) => sum + amount, sum) < 0
+      ? Result.fail(new TooLittle({ sum }))
+      : Result.succeed(amounts.map((amount) => Booked.make({ amount }))),
+  evolve: ({ at, sum, trail }, { amount }: LedgerEvent) => ({
+    at,
+    sum: sum + amount,
+    trail: (trail * 31n + BigInt(amount)) % 1_000_000_007n
+  })
+})
+
+const events = EventSchema.make({ event: LedgerEvent })
+const Ledgers = Category.make("ledger", { decider, events, refusal: TooLittle, state: Ledger })
+const Plain = Category.make("ledger", { decider, events, refusal: TooLittle })
+
+type Options = Partial<Parameters<typeof CommandHandler.make<ReadonlyArray<number>, Ledger, LedgerEvent, TooLittle>>[0]>
+
+const handler = (store: Store, options?: Options) =>
+  Effect.provideService(CommandHandler.make({ category: Ledgers, ...options }), EventStore.EventStore, store)
+
+const stream = (id: string) => Category.stream(Ledgers, id)
+
+/** A store that tells what was loaded and saved, and lets a test step in before a snapshot is saved. */
+const watched = (inner: Store) => {
+  const loads: Array<{ readonly events: number; readonly snapshot: number | undefined }> = []
+  const saved: Array<EventStore.Snapshot> = []
+  const hooks = { beforeSave: Effect.void as Effect.Effect<void, StoreError.SnapshotError> }
+  const store: Store = EventStore.EventStore.of({
+    ...inner,
+    load: (stream, options) =>
+      Effect.tap(inner.load(stream, options), ({ events, snapshot }) =>
+        Effect.sync(() => loads.push({ events: events.length, snapshot: snapshot?.version }))
+      ),
+    saveSnapshot: (snapshot) =>
+      Effect.suspend(() => hooks.beforeSave).pipe(
+        Effect.andThen(inner.saveSnapshot(snapshot)),
+        Effect.tap(() => Effect.sync(() => saved.push(snapshot)))
+      )
+  })
+  return { hooks, loads, saved, store }
+}
+
+/** Waits for something that happens behind the back of callers. */
+const until = (condition: () => boolean) =>
+  Effect.repeat(Effect.sleep("1 millis").pipe(Effect.map(condition)), { until: (isMet) => isMet }).pipe(
+    Effect.timeout("5 seconds")
+  )
+
+const future = DateTime.makeUnsafe("9000-01-01T00:00:00Z")
+
+/** What somebody does to the snapshots of a store behind its back, by name. */
+type Damages = ReadonlyArray<readonly [name: string, damage: Effect.Effect<unknown, unknown>]>
+
+interface Subject {
+  readonly store: Store
+  readonly damages: Damages
+}
+
+const inMemory: Effect.Effect<Subject> = Effect.map(MemoryEventStore.make, (store) => ({ store, damages: [] }))
+
+/** In tables named with `of`, whatever the dialect. */
+const damages = (
+  execute: (statement: string) => Effect.Effect<unknown, unknown>,
+  of: (name: string) => string
+): Damages => {
+  const [snapshots, events] = [of("snapshots"), of("events")]
+  const eventBefore = `coalesce((select id from ${events} e where e.stream = ${snapshots}.stream and e.version = ${snapshots}.version - 1), event_id)`
+  const other = (column: string) =>
+    `(select ${column} from ${snapshots} o where o.stream <> ${snapshots}.stream order by o.version desc limit 1)`
+  return (
+    [
+      ["deleted", `delete from ${snapshots}`],
+      ["another sum", `update ${snapshots} set state = replace(state, '"sum":', '"sum":1')`],
+      ["another version", `update ${snapshots} set version = version - 1 where version > 1`],
+      ["far beyond the head", `update ${snapshots} set version = version + 1000`],
+      [
+        "another version and its event",
+        `update ${snapshots} set version = version - 1, event_id = ${eventBefore} where version > 1`
+      ],
+      ["another checksum", `update ${snapshots} set checksum = 'x' || substr(checksum, 2)`],
+      ["no checksum", `update ${snapshots} set checksum = ''`],
+      ["half a state", `update ${snapshots} set state = substr(state, 1, length(state) / 2)`],
+      ["no state", `update ${snapshots} set state = ''`],
+      [
+        "the snapshot of another stream",
+        `update ${snapshots} set state = ${other("state")}, checksum = ${other("checksum")} where ${other("state")} is not null`
+      ],
+      [
+        "the whole snapshot of another stream",
+        `update ${snapshots} set state = ${other("state")}, checksum = ${other("checksum")}, version = ${other("version")},
+          event_id = ${other("event_id")} where ${other("state")} is not null`
+      ]
+    ] as const
+  ).map(([name, statement]) => [name, execute(statement)])
+}
+
+const onSqlite = Effect.gen(function* () {
+  const { sql, store } = yield* Sqlite.open({ filename: yield* Sqlite.tempFile, durability: "normal" })
+  return {
+    store,
+    sql,
+    damages: damages(
+      (statement) => sql.unsafe(statement),
+      (name) => `effect_decider_${name}`
+    )
+  }
+})
+
+const onPostgres = Effect.gen(function* () {
+  const { sql, store } = yield* Pg.open(yield* Postgres.database)
+  return {
+    store,
+    sql,
+    damages: damages(
+      (statement) => sql.unsafe(statement),
+      (name) => `effect_decider.${name}`
+    )
+  }
+})
+
+/** What every store must give. */
+const onStores = (name: string, open: Effect.Effect<Subject, unknown, Scope.Scope>) =>
+  describe(`snapshots, ${name}`, () => {
+    it.live("that are deleted or damaged change no answer", () =>
+      Effect.gen(function* () {
+        const subject = yield* open
+        const { saved, store } = watched(subject.store)
+        const chance = new Chance(7)
+        // What no schema reads is saved with a seal that is whole.
+        const unreadable = Effect.suspend(() =>
+          Effect.forEach(
+            new Map(saved.map((snapshot) => [`${snapshot.stream} ${snapshot.key}`, snapshot])).values(),
+            (snapshot) => subject.store.saveSnapshot({ ...snapshot, state: { sum: "much" } }),
+            { discard: true }
+          )
+        )
+        const purge = subject.store.purgeSnapshots(future)
+        const damages: Damages = [
+          ["none", Effect.void],
+          ["purged", purge],
+          ["unreadable", Effect.andThen(purge, unreadable)],
+          ...subject.damages
+        ]
+        const met = new Set<string>()
+        let snapshotsRead = 0
+        for (const every of [1, 2, 3, 7]) {
+          const counting: Store = EventStore.EventStore.of({
+            ...store,
+            load: (stream, options) =>
+              Effect.tap(store.load(stream, options), ({ snapshot }) =>
+                Effect.sync(() => snapshot !== undefined && snapshotsRead++)
+              )
+          })
+          const handlers = yield* Effect.forEach([0, 2, 1024], (cache) =>
+            handler(counting, { cache, snapshot: { every } })
+          )
+          const plain = yield* handler(subject.store, { category: Plain, cache: 0 })
+          const ids = [`${every}-a`, `${every}-b`, `${every}-c`]
+          const histories = new Map(ids.map((id) => [id, [empty]]))
+          const outcomes: Array<
+            readonly [id: string, command: ReadonlyArray<number>, commandId: string, first: unknown]
+          > = []
+          for (let step = 0; step < 60; step++) {
+            const [damage, damaging] = damages[chance.below(damages.length)]!
+            if (chance.happens(0.3)) {
+              yield* damaging
+              met.add(damage)
+            }
+            const where = `every ${every}, step ${step}, after ${damage}`
+            const id = ids[chance.below(ids.length)]!
+            const history = histories.get(id)!
+            const by = handlers[chance.below(handlers.length)]!
+            const command = Array.from({ length: chance.below(4) }, () => chance.below(20) - 6)
+            const commandId = chance.happens(0.5) ? `${every} ${step}` : undefined
+            const now = history.at(-1)!
+            const result = yield* Effect.result(by.execute(id, command, { commandId }))
+            const decided = decider.decide(command, now)
+            if (Result.isFailure(decided)) {
+              assert.deepStrictEqual(result, Result.fail(decided.failure), where)
+            } else {
+              decided.success.forEach((event) => history.push(decider.evolve(history.at(-1)!, event)))
+              assert.deepInclude(Result.getOrThrow(result), {
+                state: history.at(-1)!,
+                version: StreamVersion.make(history.length - 1),
+                events: decided.success
+              })
+            }
+            if (commandId !== undefined) {
+              outcomes.push([id, command, commandId, result])
+            }
+            const repeat = outcomes[chance.below(Math.max(1, outcomes.length))]
+            if (repeat !== undefined && chance.happens(0.5)) {
+              const [id, command, commandId, first] = repeat
+              assert.deepStrictEqual(yield* Effect.result(by.execute(id, command, { commandId })), first, where)
+            }
+            const at = chance.below(history.length + 2)
+            const then = Math.min(at, history.length - 1)
+            assert.deepStrictEqual((yield* by.state(id)).state, history.at(-1)!, where)
+            assert.deepInclude(yield* by.state(id, { at }), {
+              state: history[then]!,
+              version: StreamVersion.make(then)
+            })
+            assert.deepStrictEqual(yield* by.state(id), yield* plain.state(id), where)
+            assert.deepStrictEqual(yield* by.state(id, { at }), yield* plain.state(id, { at }), where)
+          }
+        }
+        assert.isAbove(saved.length, 20)
+        assert.isAbove(snapshotsRead, 20)
+        assert.strictEqual(met.size, damages.length)
+      })
+    )
+
+    it.live("leave a long stream to be read from the last one on", () =>
+      Effect.gen(function* () {
+        const { store: inner } = yield* open
+        const { loads, saved, store } = watched(inner)
+        const filling = yield* handler(store)
+        for (let i = 0; i < 100; i++) {
+          yield* filling.execute(
+            "a",
+            Array.from({ length: 10 }, (_, n) => i + n)
+          )
+        }
+        yield* until(() => saved.some(({ version }) => version === 1000))
+        assert.isAtMost(saved.length, 10)
+        const whole = yield* (yield* handler(inner, { category: Plain })).state("a")
+        loads.length = 0
+        const there = yield* handler(store, { cache: 0 })
+        assert.deepStrictEqual(yield* there.state("a"), whole)
+        const { version } = yield* there.execute("a", [1, 2, 3])
+        assert.strictEqual(version, 1003)
+        yield* there.execute("a", [4], { commandId: "once" })
+        yield* there.execute("a", [4], { commandId: "once" })
+        yield* there.state("a", { at: 1002 })
+        assert.deepStrictEqual(
+          loads,
+          [0, 0, 3, 4, 2].map((events) => ({ events, snapshot: 1000 }))
+        )
+      })
+    )
+
+    it.live("are those of the newest version, whoever saves them", () =>
+      Effect.gen(function* () {
+        const { store: inner } = yield* open
+        const { saved, store } = watched(inner)
+        const handlers = yield* Effect.forEach([1, 2, 3, 4], (i) =>
+          handler(store, { cache: i % 2, snapshot: { every: 1 } })
+        )
+        yield* Effect.forEach(
+          Array.from({ length: 40 }).keys(),
+          (i) =>
+            Effect.retry(handlers[i % 4]!.execute("a", [i]), { while: (error) => error._tag === "VersionConflict" }),
+          { concurrency: 8 }
+        )
+        yield* until(() => saved.some(({ version }) => version === 40))
+        const { snapshot } = yield* inner.load(stream("a"), { snapshotKey: saved[0]!.key })
+        assert.strictEqual(snapshot?.version, 40)
+        assert.deepStrictEqual(
+          yield* (yield* handler(inner, { category: Plain })).state("a"),
+          yield* (yield* handler(store, { cache: 0 })).state("a")
+        )
+      })
+    )
+
+    it.live("are not saved inside a transaction, but after the next command", () =>
+      Effect.gen(function* () {
+        const { store: inner } = yield* open
+        const { saved, store } = watched(inner)
+        const ledgers = yield* handler(store, { snapshot: { every: 2 } })
+        yield* ledgers.execute("a", [1, 2])
+        yield* until(() => saved.length === 1)
+        const inside = Effect.gen(function* () {
+          yield* ledgers.execute("a", [10, 20])
+          return (yield* ledgers.state("a")).state.sum
+        })
+        assert.strictEqual(yield* store.withTransaction(Effect.tap(inside, settle)), 33)
+        yield* Effect.exit(store.withTransaction(Effect.andThen(inside, Effect.fail("rolled back"))))
+        yield* settle
+        assert.lengthOf(saved, 1)
+        assert.strictEqual((yield* ledgers.execute("a", [5])).state.sum, 38)
+        yield* until(() => saved.length === 2)
+        assert.strictEqual(saved[1]!.version, 4)
+      })
+    )
+  })
+
+onStores("in memory", inMemory)
+onStores("on SQLite", onSqlite)
+onStores("on PostgreSQL", onPostgres)
+
+describe("snapshots of a stream that was put back to an earlier state", () => {
+  for (const [name, open, events] of [
+    ["on SQLite", onSqlite, "effect_decider_events"],
+    ["on PostgreSQL", onPostgres, "effect_decider.events"]
+  ] as const) {
+    it.live(`are none, ${name}`, () =>
+      Effect.gen(function* () {
+        const subject: Subject & {
+          readonly sql: { readonly unsafe: (sql: string) => Effect.Effect<unknown, unknown> }
+        } = yield* open
+        const { saved, store } = watched(subject.store)
+        const ledgers = yield* handler(store, { snapshot: { every: 5 } })
+        yield* ledgers.execute("a", [1, 2, 3])
+        yield* ledgers.execute("a", [4, 5, 6, 7])
+        yield* until(() => saved.length === 1)
+        // A backup is restored that had the first three events; the snapshots were backed up later.
+        yield* subject.sql.unsafe(`delete from ${events} where version > 3`)
+        for (const cache of [0, 1]) {
+          const restored = yield* handler(store, { cache, snapshot: { every: 1000 } })
+          assert.deepInclude(yield* restored.state("a"), { version: StreamVersion.make(3) })
+          assert.strictEqual((yield* restored.state("a")).state.sum, 6)
+        }
+        // Other events come to stand where the snapshot's stood.
+        const restored = yield* handler(store, { snapshot: { every: 1000 } })
+        assert.strictEqual((yield* restored.execute("a", [10, 10, 10, 10, 10])).state.sum, 56)
+        const there = yield* handler(store, { cache: 0, snapshot: { every: 1 } })
+        assert.strictEqual((yield* there.state("a")).state.sum, 56)
+        // And the older snapshot does not stand in the way of a newer history's, though that one is shorter.
+        yield* until(() => saved.length === 2)
+        const { snapshot } = yield* store.load(stream("a"), { snapshotKey: saved[0]!.key })
+        assert.strictEqual(snapshot?.version, 8)
+      })
+    )
+  }
+})
+
+describe("a handler with snapshots", () => {
+  const make = Effect.map(MemoryEventStore.make, watched)
+
+  it.live("does not fail when they cannot be saved, and goes on saving", () =>
+    Effect.gen(function* () {
+      const { hooks, saved, store } = yield* make
+      const ledgers = yield* handler(store, { snapshot: { every: 1 } })
+      let attempts = 0
+      for (const failure of [
+        Effect.fail(new StoreError.StoreUnavailable({ operation: "saveSnapshot", cause: "away", isRetryable: true })),
+        Effect.die("a defect"),
+        Effect.interrupt
+      ]) {
+        hooks.beforeSave = Effect.andThen(
+          Effect.sync(() => attempts++),
+          failure
+        )
+        const before = attempts
+        yield* ledgers.execute("a", [1])
+        yield* until(() => attempts > before)
+      }
+      hooks.beforeSave = Effect.void
+      assert.strictEqual((yield* ledgers.execute("a", [1])).state.sum, 4)
+      yield* until(() => saved.length === 1)
+      assert.strictEqual(saved[0]!.version, 4)
+    })
+  )
+
+  it.live("saves the newest of a stream when there was no time for the others", () =>
+    Effect.gen(function* () {
+      const { hooks, saved, store } = yield* make
+      const { open, pass } = yield* gate
+      hooks.beforeSave = pass
+      const ledgers = yield* handler(store, { snapshot: { every: 1 } })
+      for (let i = 1; i <= 10; i++) {
+        yield* ledgers.execute("a", [i])
+        yield* settle
+        yield* ledgers.execute("b", [i])
+      }
+      yield* open
+      yield* until(() => saved.length === 3)
+      yield* settle
+      assert.deepStrictEqual(
+        saved.map(({ stream, version }) => `${stream} ${version}`),
+        ["ledger-a 1", "ledger-b 10", "ledger-a 10"]
+      )
+    })
+  )
+
+  it.live("drops those that wait when it closes", () =>
+    Effect.gen(function* () {
+      const { hooks, saved, store } = yield* make
+      const { open, pass } = yield* gate
+      let attempts = 0
+      hooks.beforeSave = Effect.andThen(
+        Effect.sync(() => attempts++),
+        pass
+      )
+      const scope = yield* Scope.make()
+      const ledgers = yield* Scope.provide(handler(store, { snapshot: { every: 1 } }), scope)
+      yield* ledgers.execute("a", [1])
+      yield* ledgers.execute("b", [1])
+      yield* until(() => attempts === 1)
+      yield* Scope.close(scope, Exit.void).pipe(Effect.timeout("1 second"))
+      yield* open
+      assert.strictEqual((yield* ledgers.execute("c", [1])).version, 1)
+      yield* settle
+      assert.deepStrictEqual([attempts, saved.length], [1, 0])
+    })
+  )
+
+  it.live("holds no more than so many that wait", () =>
+    Effect.gen(function* () {
+      const { hooks, saved, store } = yield* make
+      const { open, pass } = yield* gate
+      hooks.beforeSave = pass
+      const ledgers = yield* handler(store, { snapshot: { every: 1 } })
+      const ids = Array.from({ length: 300 }, (_, i) => `${i}`)
+      yield* Effect.forEach(ids, (id) => ledgers.execute(id, [1]))
+      yield* open
+      yield* until(() => saved.length >= 256)
+      yield* settle
+      assert.isBelow(saved.length, 300)
+      // Those that were left out come later.
+      const isSaved = (id: string) => saved.some((snapshot) => snapshot.stream === stream(id))
+      for (const id of ids.filter((id) => !isSaved(id))) {
+        yield* ledgers.execute(id, [1])
+        yield* until(() => isSaved(id))
+      }
+    })
+  )
+
+  it.live("reads those of its version and of its schema only", () =>
+    Effect.gen(function* () {
+      const { loads, saved, store } = yield* make
+      const first = yield* handler(store, { snapshot: { every: 1 } })
+      yield* first.execute("a", [1, 2, 3])
+      yield* until(() => saved.length === 1)
+      const Wider = Category.make("ledger", {
+        decider,
+        events,
+        refusal: TooLittle,
+        state: Schema.Struct({ ...Ledger.fields, note: Schema.optionalKey(Schema.String) }) as any
+      })
+      for (const [options, loaded] of [
+        [{}, 0],
+        [{ snapshot: { version: 1 } }, 0],
+        [{ snapshot: { every: 1000, version: 2 } }, 3],
+        [{ snapshot: { every: 1000 }, category: Wider }, 3]
+      ] as const) {
+        loads.length = 0
+        assert.strictEqual((yield* (yield* handler(store, { ...options, cache: 0 })).state("a")).state.sum, 6)
+        assert.deepStrictEqual(loads, [{ events: loaded, snapshot: loaded === 0 ? 3 : undefined }])
+      }
+    })
+  )
+
+  it.live("saves one after a read that had a long way to go", () =>
+    Effect.gen(function* () {
+      const { loads, saved, store } = yield* make
+      yield* (yield* handler(store, { category: Plain })).execute(
+        "a",
+        Array.from({ length: 100 }, () => 1)
+      )
+      const ledgers = yield* handler(store, { cache: 0 })
+      yield* ledgers.state("a", { at: 99 })
+      yield* settle
+      assert.lengthOf(saved, 0)
+      yield* ledgers.state("a")
+      yield* until(() => saved.length === 1)
+      loads.length = 0
+      yield* ledgers.state("a")
+      assert.deepStrictEqual(loads, [{ events: 0, snapshot: 100 }])
+      assert.lengthOf(saved, 1)
+    })
+  )
+
+  it.live("warns of states that do not fit their schema, and goes on without", () =>
+    Effect.gen(function* () {
+      const { saved, store } = yield* make
+      const state = Schema.Struct({ ...Ledger.fields, sum: Schema.Int.check(Schema.isLessThan(5)) })
+      const warnings: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        warnings.push(`${logLevel}: ${String(message)}`)
+      })
+      yield* Effect.gen(function* () {
+        const ledgers = yield* handler(store, {
+          category: Category.make("ledger", { decider, events, refusal: TooLittle, state }),
+          snapshot: { every: 1 }
+        })
+        yield* ledgers.execute("a", [4])
+        yield* until(() => saved.length === 1)
+        yield* ledgers.execute("a", [4])
+        yield* until(() => warnings.length === 1)
+        assert.strictEqual((yield* ledgers.execute("a", [-7])).state.sum, 1)
+        yield* until(() => saved.length === 2)
+      }).pipe(Effect.provide(Logger.layer([logger])))
+      assert.match(warnings[0]!, /^Warn: The state of "ledger-a" does not fit the category's schema of states/)
+    })
+  )
+
+  it.live("cannot be made without a schema for its states, or with settings that mean nothing", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      for (const [options, issue] of [
+        [{ category: Plain, snapshot: { every: 10 } }, /no schema for its states/],
+        [{ category: Plain, snapshot: {} }, /no schema for its states/],
+        [{ snapshot: { every: 0 } }, /every 0 events/],
+        [{ snapshot: { every: 1.5 } }, /every 1.5 events/],
+        [{ snapshot: { every: NaN } }, /every NaN events/],
+        [{ snapshot: { version: 0.5 } }, /version 0.5/]
+      ] as const) {
+        const exit = yield* Effect.exit(handler(store, options))
+        assert.isTrue(Exit.isFailure(exit))
+        assert.match(String(Exit.isFailure(exit) && exit.cause), issue)
+      }
+      yield* handler(store, { category: Plain })
+    })
+  )
+
+  it.effect("goes on alone where a store keeps none", () =>
+    Effect.gen(function* () {
+      const { execute } = yield* handler(yield* MemoryEventStore.make, { category: Plain })
+      assert.strictEqual((yield* execute("a", [1], { expected: ExpectedVersion.NoStream })).version, 1)
+    })
+  )
+})
