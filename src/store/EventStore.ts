@@ -922,7 +922,7 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
         // Sent again, it finds its own tombstone or makes it.
         const close = () => primitives.tombstone(stream, expected)
         return issue === undefined
-          ? resolved(close, close)
+          ? resolved(close(), close)
           : Effect.fail(new InvalidRequest({ operation: "tombstone", issue }))
       }),
     head: primitives.head,
@@ -952,26 +952,24 @@ const appendResolved = (
   writes: NonEmptyReadonlyArray<Write>,
   idempotency: ReadonlyArray<IdempotencyRecord>
 ) =>
-  resolved(
-    () => primitives.appendAll(writes, { idempotency, isRetry: false }),
-    () => primitives.appendAll(writes, { idempotency, isRetry: true })
+  resolved(primitives.appendAll(writes, { idempotency, isRetry: false }), () =>
+    primitives.appendAll(writes, { idempotency, isRetry: true })
   )
 
 const resolved = <A, E extends StoreError>(
-  first: () => Effect.Effect<A, E | CommitUnknown>,
+  first: Effect.Effect<A, E | CommitUnknown>,
   again: () => Effect.Effect<A, E | CommitUnknown>
 ): Effect.Effect<A, E | CommitUnknown> =>
-  Effect.catchIf(
-    first(),
-    (error) => error._tag === "CommitUnknown",
-    (unknown) =>
-      again().pipe(
-        Effect.retry({ schedule: resolving, while: (error) => error._tag === "CommitUnknown" || isRetryable(error) }),
-        Effect.mapError((error) => (error._tag === "StoreUnavailable" ? unknown : error))
-      )
+  Effect.catchIf(first, isUnknown, (unknown) =>
+    again().pipe(
+      Effect.retry({ schedule: resolving, while: (error) => isUnknown(error) || isRetryable(error) }),
+      Effect.mapError((error) => (error._tag === "StoreUnavailable" ? unknown : error))
+    )
   )
 
 const noOptions: LoadOptions = {}
+
+const isUnknown = (error: StoreError): boolean => error._tag === "CommitUnknown"
 
 const noRecords: ReadonlyArray<IdempotencyRecord> = []
 

@@ -33,8 +33,8 @@ export type Verdict = Result.Result<Written, AppendError> | undefined
 
 /**
  * - `lanes`: how many batches may be under way at once.
- * - `minShare`: free lanes share out what waits, so that the database is never idle while answers are read; but a batch is
- *   not made smaller than this for it.
+ * - `minShare`: lanes share out what waits and what is under way, so that the database is never idle while answers are read;
+ *   but a batch is not made smaller than this for it.
  * - `maxMembers`, `maxBytes`: how large a batch may be. A single member that is larger goes alone.
  * - `patience`: how long a member that goes alone may keep a lane from others.
  * - `flush`: appends to distinct streams in one transaction. Its failure is the failure of each.
@@ -67,6 +67,8 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
   const lone = new Set<Lane>()
   let waiting: Array<Waiting<M>> = []
   let freeLanes = options.lanes
+  /** How many members are in batches. */
+  let underWay = 0
   let isSoon = false
   let isWatching = false
   let isClosed = false
@@ -78,7 +80,8 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
     const passed = new Set<StreamId>()
     let bytes = 0
     let isFull = false
-    const limit = Math.min(options.maxMembers, Math.max(options.minShare, Math.ceil(waiting.length / freeLanes)))
+    const share = Math.ceil((waiting.length + underWay) / options.lanes)
+    const limit = Math.min(options.maxMembers, Math.max(options.minShare, share))
     for (const one of waiting) {
       const { member } = one
       if (isFull || busy.has(member.stream) || passed.has(member.stream)) {
@@ -177,6 +180,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
   }
 
   const goTogether = (batch: NonEmptyReadonlyArray<Waiting<M>>): void => {
+    underWay += batch.length
     const members = batch.map(({ member }) => member) as ReadonlyArray<M> as NonEmptyReadonlyArray<M>
     run(
       Effect.suspend(() => options.flush(members)),
@@ -194,6 +198,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
           }
         }
         freeLanes++
+        underWay -= batch.length
       }
     )
   }
