@@ -371,31 +371,26 @@ class Log {
   }
 
   /**
-   * The snapshot with a key that stands at a version at most, if its last event stands there.
+   * The snapshot with a key, if it stands at a version at most.
    */
   snapshot(stream: StreamId.StreamId, key: string, version: number): EventStore.StoredSnapshot | undefined {
     const kept = this.snapshots.get(stream)?.get(key)
-    const last = kept === undefined || kept.version > version ? undefined : this.stream(stream)[kept.version - 1]
-    return kept === undefined || last === undefined || last.id !== kept.eventId
+    return kept === undefined || kept.version > version
       ? undefined
-      : { ...kept, position: last.position }
+      : { ...kept, position: this.stream(stream)[kept.version - 1]!.position }
   }
 
   /**
-   * Keeps a snapshot, for it is worth something only as long as its last event is there.
+   * Keeps a snapshot that is newer, if its last event is there; nothing takes that event away again.
    */
   saveSnapshot({ key, stream, ...snapshot }: EventStore.SealedSnapshot, visible: number, at: number): void {
-    const version = this.version(stream, visible)
-    const newest = this.snapshot(stream, key, version)?.version ?? 0
-    if (
-      snapshot.version > version ||
-      snapshot.version <= newest ||
-      this.stream(stream)[snapshot.version - 1]!.id !== snapshot.eventId
-    ) {
-      return
+    const ofStream = this.snapshots.get(stream) ?? new Map<string, KeptSnapshot>()
+    const isThere =
+      snapshot.version <= this.version(stream, visible) &&
+      this.stream(stream)[snapshot.version - 1]!.id === snapshot.eventId
+    if (isThere && snapshot.version > (ofStream.get(key)?.version ?? 0)) {
+      this.snapshots.set(stream, ofStream.set(key, { ...snapshot, at }))
     }
-    const ofStream = this.snapshots.get(stream) ?? new Map()
-    this.snapshots.set(stream, ofStream.set(key, { ...snapshot, at }))
   }
 
   purgeSnapshots(before: number): number {
