@@ -182,6 +182,28 @@ export interface ReadOptions {
  *   that was made of another history, of which a backup was restored, is none.
  * - `state`: at most 8 MiB of JSON.
  *
+ * **Example** (The events since)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* EventStore.EventStore
+ *   const stream = StreamId.make("bell", "1")
+ *   const events = yield* Effect.all([1, 2, 3].map((data) => NewEvent.make({ type: "BellRung", data })))
+ *   yield* store.append({ stream, expected: ExpectedVersion.NoStream, events })
+ *   const [, second] = events
+ *   yield* store.saveSnapshot({ stream, key: "sum", version: 2, eventId: second!.id, state: 1 + 2 })
+ *   const loaded = yield* store.load(stream, { snapshotKey: "sum" })
+ *   return { state: loaded.snapshot?.state, since: loaded.events.map(({ data }) => data) }
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => { state: 3, since: [3] }
+ * ```
+ *
+ * @see `snapshot` of the options of a command handler, which does all this
  * @category models
  * @since 0.1.0
  */
