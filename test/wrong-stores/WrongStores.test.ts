@@ -101,7 +101,7 @@ const inMemory: Readonly<Record<string, readonly [wrong: Layer.Layer<EventStore>
   ],
   "a snapshot that is told by its version alone": [
     Memory.snapshotOfVersion,
-    { "snapshots: one whose last event is not there is none": /one event later, the events/ }
+    { "snapshots: one whose last event is not there is none": /^of another event of the stream, the events/ }
   ],
   "pages that have scanned only what matched": [
     Memory.endsEarly,

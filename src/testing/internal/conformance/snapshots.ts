@@ -178,30 +178,29 @@ const kept = (hooks: Partial<Kit.Hooks>): ReadonlyArray<Kit.Case> => [
   }),
 
   Kit.test("snapshots: one whose last event is not there is none", function* (store) {
-    const seeded = yield* Kit.seeded(store, 3)
     const other = yield* Kit.seeded(store, 3)
-    const absent = Kit.newStream()
-    for (const [what, snapshot] of [
-      ["beyond the head", { ...snapshotAt(seeded, 3), version: 4 }],
-      [
-        "beyond the head, of an event that is nowhere",
-        snapshotAt(seeded, 3, { version: 4, eventId: Kit.newEvent().id })
-      ],
-      ["of another event of the stream", snapshotAt(seeded, 3, { eventId: seeded.events[1]!.id })],
-      ["of an event of another stream", snapshotAt(other, 3, { stream: seeded.stream })],
-      ["of an event that is nowhere", snapshotAt(seeded, 3, { eventId: Kit.newEvent().id })],
-      ["of a stream that is not there", snapshotAt(seeded, 3, { stream: absent })]
-    ] as const) {
-      yield* store.saveSnapshot(snapshot)
+    const absent = { stream: Kit.newStream(), events: [] }
+    const nowhere = Kit.newEvent().id
+    const wrong: ReadonlyArray<readonly [string, (seeded: Kit.Seeded) => Partial<Snapshot>]> = [
+      ["beyond the head", () => ({ version: 4 })],
+      ["beyond the head, of an event that is nowhere", () => ({ version: 4, eventId: nowhere })],
+      ["of another event of the stream", ({ events }) => ({ eventId: events[1]!.id })],
+      ["of an event of another stream", () => ({ eventId: other.events[2]!.id })],
+      ["of an event that is nowhere", () => ({ eventId: nowhere })],
+      ["of a stream that is not there", () => ({ stream: absent.stream })]
+    ]
+    for (const [what, fields] of wrong) {
+      const seeded = yield* Kit.seeded(store, 3)
+      yield* store.saveSnapshot(snapshotAt(seeded, 3, fields(seeded)))
       yield* loads(what, store, seeded, {}, { after: 0 })
-      yield* loads(`${what}, the absent stream`, store, { stream: absent, events: [] }, {}, { after: 0 })
+      yield* loads(`${what}, the absent stream`, store, absent, {}, { after: 0 })
       const event = Kit.newEvent()
-      yield* store.append(Kit.write(seeded.stream, Exact(seeded.events.length), event))
-      Object.assign(seeded, { events: [...seeded.events, event] })
-      yield* loads(`${what}, one event later`, store, seeded, {}, { after: 0 })
+      yield* store.append(Kit.write(seeded.stream, Exact(3), event))
+      const more = { ...seeded, events: [...seeded.events, event] }
+      yield* loads(`${what}, one event later`, store, more, {}, { after: 0 })
+      yield* store.saveSnapshot(snapshotAt(seeded, 2))
+      yield* loads(`${what}, and a right one`, store, more, {}, { snapshot: { version: 2, state }, after: 2 })
     }
-    yield* store.saveSnapshot(snapshotAt(seeded, 2))
-    yield* loads("a right one, later", store, seeded, {}, { snapshot: { version: 2, state }, after: 2 })
   }),
 
   Kit.test("snapshots: keys are told apart byte by byte, and are as long as they may be", function* (store) {
