@@ -230,7 +230,8 @@ export interface Options<Command, State, Event, Refusal, Input, PrepareError, Pr
  * - `every`: a positive whole number of events; {@link defaultSnapshotEvery} by default.
  * - `version`: a whole number, 1 by default. Snapshots of another version are not read. Give it another one whenever the same
  *   events lead to another state than before and the schema does not tell: when `evolve` changed, or an upcaster, or what is
- *   kept of an event. `GoldenFold` of the test kit fails when it is forgotten.
+ *   kept of an event. `GoldenFold` of the test kit fails when it is forgotten. Handlers with different deciders over the same
+ *   streams need different versions.
  *
  * @category models
  * @since 0.1.0

@@ -92,6 +92,10 @@ interface Subject {
   readonly damages: Damages
 }
 
+interface SqlSubject extends Subject {
+  readonly sql: { readonly unsafe: (statement: string) => Effect.Effect<unknown, unknown> }
+}
+
 const inMemory: Effect.Effect<Subject> = Effect.map(MemoryEventStore.make, (store) => ({ store, damages: [] }))
 
 /** In tables named with `of`, whatever the dialect. */
@@ -130,7 +134,7 @@ const damages = (
   ).map(([name, statement]) => [name, execute(statement)])
 }
 
-const onSqlite = Effect.gen(function* () {
+const onSqlite: Effect.Effect<SqlSubject, unknown, Scope.Scope> = Effect.gen(function* () {
   const { sql, store } = yield* Sqlite.open({ filename: yield* Sqlite.tempFile, durability: "normal" })
   return {
     store,
@@ -142,7 +146,7 @@ const onSqlite = Effect.gen(function* () {
   }
 })
 
-const onPostgres = Effect.gen(function* () {
+const onPostgres: Effect.Effect<SqlSubject, unknown, Scope.Scope> = Effect.gen(function* () {
   const { sql, store } = yield* Pg.open(yield* Postgres.database)
   return {
     store,
@@ -331,9 +335,7 @@ describe("snapshots of what is not there any more", () => {
   ] as const) {
     it.live(`are none, ${name}`, () =>
       Effect.gen(function* () {
-        const subject: Subject & {
-          readonly sql: { readonly unsafe: (sql: string) => Effect.Effect<unknown, unknown> }
-        } = yield* open
+        const subject = yield* open
         const { saved, store } = watched(subject.store)
         const ledgers = yield* handler(store, { snapshot: { every: 5 } })
         yield* ledgers.execute("a", [1, 2, 3])
@@ -362,9 +364,7 @@ describe("snapshots of what is not there any more", () => {
 
     it.live(`nor of another stream with the same last event, ${name}`, () =>
       Effect.gen(function* () {
-        const subject: Subject & {
-          readonly sql: { readonly unsafe: (sql: string) => Effect.Effect<unknown, unknown> }
-        } = yield* open
+        const subject = yield* open
         const { saved, store } = watched(subject.store)
         const [one, two, both] = [1, 2, 3].map((amount) => Sqlite.newEvent({ amount }, [], "Booked"))
         yield* store.appendAll([
