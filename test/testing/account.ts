@@ -18,10 +18,8 @@ export type AccountCommand =
   | { readonly _tag: "Look" }
   | { readonly _tag: "Close" }
 
-export interface AccountState {
-  readonly balance: number
-  readonly isClosed: boolean
-}
+const AccountState = Schema.Struct({ balance: Schema.Int, isClosed: Schema.Boolean })
+export type AccountState = typeof AccountState.Type
 
 export class TooLittle extends Schema.TaggedError<TooLittle>()("TooLittle", { balance: Schema.Int }) {}
 
@@ -50,9 +48,11 @@ export const look: AccountCommand = { _tag: "Look" }
 
 export const category = Category.make("account", {
   decider: Account,
-  events: EventSchema.make({ event: AccountEvent })
+  events: EventSchema.make({ event: AccountEvent }),
+  state: AccountState
 })
 
 export type Handler = CommandHandler.CommandHandler<AccountCommand, AccountState, AccountEvent, TooLittle>
 
-export const handler = CommandHandler.make({ category })
+/** Saves snapshots all the time, for those must not change an answer either. */
+export const handler = CommandHandler.make({ category, snapshot: { every: 2 } })
