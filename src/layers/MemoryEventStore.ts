@@ -381,14 +381,14 @@ class Log {
   }
 
   /**
-   * Keeps a snapshot that is newer, if its last event is there; nothing takes that event away again.
+   * Keeps a snapshot in place of one that is not newer, if its last event is there; nothing takes that event away again.
    */
   saveSnapshot({ key, stream, ...snapshot }: EventStore.SealedSnapshot, visible: number, at: number): void {
     const ofStream = this.snapshots.get(stream) ?? new Map<string, KeptSnapshot>()
     const isThere =
       snapshot.version <= this.version(stream, visible) &&
       this.stream(stream)[snapshot.version - 1]!.id === snapshot.eventId
-    if (isThere && snapshot.version > (ofStream.get(key)?.version ?? 0)) {
+    if (isThere && snapshot.version >= (ofStream.get(key)?.version ?? 0)) {
       this.snapshots.set(stream, ofStream.set(key, { ...snapshot, at }))
     }
   }

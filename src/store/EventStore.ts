@@ -457,7 +457,7 @@ export class EventStore extends Context.Service<
     readonly purgeIdempotencyRecords: (olderThan: DateTime.Utc) => Effect.Effect<number, TransactionError>
 
     /**
-     * Keeps a snapshot, in place of an older one of the same stream and key; a newer one stays.
+     * Keeps a snapshot, in place of one of the same stream and key that is not newer; a newer one stays.
      *
      * It is not kept when its last event is not there, nor inside a transaction, which may still take that event back.
      */
@@ -786,8 +786,8 @@ export interface Primitives {
  */
 export interface SnapshotPrimitives {
   /**
-   * Keeps a snapshot if its last event is there, in place of one of the same stream and key that is older or whose last
-   * event is not there. Never called inside a transaction.
+   * Keeps a snapshot if its last event is there, in place of one of the same stream and key that is not newer or whose last
+   * event is not there. One of the same version is replaced, for it may be damaged. Never called inside a transaction.
    */
   readonly save: (snapshot: SealedSnapshot) => Effect.Effect<void, TransactionError>
   /** Removes the snapshots that were saved before a moment, in milliseconds since 1970. */

@@ -279,6 +279,27 @@ const onStores = (name: string, open: Effect.Effect<Subject, unknown, Scope.Scop
       })
     )
 
+    it.live("that are of no use are replaced, also where nothing is appended any more", () =>
+      Effect.gen(function* () {
+        const subject = yield* open
+        const { loads, saved, store } = watched(subject.store)
+        yield* (yield* handler(store)).execute("a", [1, 2, 3, ...Array.from({ length: 97 }, () => 1)])
+        yield* until(() => saved.length === 1)
+        const [snapshot] = saved
+        const unreadable = subject.store.saveSnapshot({ ...snapshot!, state: { sum: "much" } })
+        for (const [name, damage] of [["unreadable", unreadable] as const, ...subject.damages]) {
+          yield* damage
+          saved.length = 0
+          yield* (yield* handler(store)).state("a")
+          // The whole snapshot of another stream: there is no other stream here.
+          if (loads.at(-1)!.snapshot === 100) continue
+          yield* until(() => saved.length === 1)
+          yield* (yield* handler(store)).state("a")
+          assert.deepStrictEqual(loads.at(-1), { events: 0, snapshot: 100 }, name)
+        }
+      })
+    )
+
     it.live("are those of the newest version, whoever saves them", () =>
       Effect.gen(function* () {
         const { store: inner } = yield* open

@@ -46,13 +46,16 @@ export const deposit = (amount: number): AccountCommand => ({ _tag: "Deposit", a
 export const withdraw = (amount: number): AccountCommand => ({ _tag: "Withdraw", amount })
 export const look: AccountCommand = { _tag: "Look" }
 
-export const category = Category.make("account", {
-  decider: Account,
-  events: EventSchema.make({ event: AccountEvent }),
-  state: AccountState
-})
+const events = EventSchema.make({ event: AccountEvent })
+
+export const category = Category.make("account", { decider: Account, events })
 
 export type Handler = CommandHandler.CommandHandler<AccountCommand, AccountState, AccountEvent, TooLittle>
 
-/** Saves snapshots all the time, for those must not change an answer either. */
-export const handler = CommandHandler.make({ category, snapshot: { every: 2 } })
+export const handler = CommandHandler.make({ category })
+
+/** Saves snapshots all the time. */
+export const snapshotting = CommandHandler.make({
+  category: Category.make("account", { decider: Account, events, state: AccountState }),
+  snapshot: { every: 2 }
+})

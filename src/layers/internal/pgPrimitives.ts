@@ -455,7 +455,7 @@ export const statements = (schema: string) => {
       `where ${eventIs("$1", "$3::integer", "$4::uuid")} ` +
       "on conflict on constraint snapshots_stream_key_key do update set version = excluded.version, " +
       "event_id = excluded.event_id, saved_at = excluded.saved_at, checksum = excluded.checksum, state = excluded.state " +
-      `where s.version < excluded.version or not ${eventIs("s.stream", "s.version", "s.event_id")}`,
+      `where s.version <= excluded.version or not ${eventIs("s.stream", "s.version", "s.event_id")}`,
     purgeSnapshots: purge("snapshots", "saved_at"),
     purge: purge("idempotency", "recorded_at"),
     streamForward: streamPage("asc"),

@@ -27,7 +27,7 @@ export const get = (
   )
 
 /**
- * Keeps a snapshot if its last event is there, in place of one that is older or whose last event is not there.
+ * Keeps a snapshot if its last event is there, in place of one that is not newer or whose last event is not there.
  */
 export const save = (
   sql: SqliteClient,
@@ -61,4 +61,4 @@ const saveText = `INSERT INTO ${snapshotTable} AS s (stream, key, version, event
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE ${eventIs("?1", "?3", "?4")}
 ON CONFLICT (stream, key) DO UPDATE SET version = excluded.version, event_id = excluded.event_id,
   saved_at = excluded.saved_at, checksum = excluded.checksum, state = excluded.state
-WHERE s.version < excluded.version OR NOT ${eventIs("s.stream", "s.version", "s.event_id")}`
+WHERE s.version <= excluded.version OR NOT ${eventIs("s.stream", "s.version", "s.event_id")}`

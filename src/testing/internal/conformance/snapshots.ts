@@ -159,9 +159,10 @@ const kept = (hooks: Partial<Kit.Hooks>): ReadonlyArray<Kit.Case> => [
       )
     }
     yield* store.saveSnapshot(snapshotAt(seeded, 4, { state: "again" }))
-    yield* loads("the same version again", store, seeded, {}, { snapshot: { version: 4, state: 4 }, after: 4 })
+    const again = { snapshot: { version: 4, state: "again" }, after: 4 }
+    yield* loads("the same version again", store, seeded, {}, again)
     yield* store.saveSnapshot(snapshotAt(seeded, 1, { key: "another key", state: "other" }))
-    yield* loads("beside another key", store, seeded, {}, { snapshot: { version: 4, state: 4 }, after: 4 })
+    yield* loads("beside another key", store, seeded, {}, again)
     const ofOther = { snapshot: { version: 1, state: "other" }, after: 1 }
     yield* loads("with the other key", store, seeded, { snapshotKey: "another key" }, ofOther)
     yield* loads("another stream", store, other, {}, { after: 0 })
