@@ -4,7 +4,6 @@
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
-import * as Result from "effect/Result"
 
 /**
  * The 32 bytes of the hash of a text in UTF-8.
@@ -12,7 +11,7 @@ import * as Result from "effect/Result"
 export const bytes = (text: string): Effect.Effect<Uint8Array> =>
   Effect.flatMap(WebCrypto, (crypto) =>
     Effect.map(
-      Effect.promise((): Promise<ArrayBuffer> => crypto.subtle.digest("SHA-256", utf8(text))),
+      Effect.promise((): Promise<ArrayBuffer> => crypto.subtle.digest("SHA-256", encoder.encode(text))),
       (hash) => new Uint8Array(hash)
     )
   )
@@ -22,5 +21,7 @@ export const bytes = (text: string): Effect.Effect<Uint8Array> =>
  */
 export const hex = (text: string): Effect.Effect<string> => Effect.map(bytes(text), Hex.encode)
 
-// `TextEncoder` is no part of the language, and this knows of no platform.
-const utf8 = (text: string): Uint8Array => Result.getOrThrow(Hex.decode(Hex.encode(text)))
+// No part of the language, but of every platform that Effect runs on: its own modules need it.
+declare const TextEncoder: new () => { readonly encode: (text: string) => Uint8Array }
+
+const encoder = /*#__PURE__*/ new TextEncoder()
