@@ -2,161 +2,30 @@
  * Snapshots change no answer, whatever becomes of them: they only save the reading of what is before them.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { DateTime, Effect, Exit, Logger, Option, Result, Schema, Scope } from "effect"
-import {
-  Category,
-  CommandHandler,
-  Decider,
-  EventSchema,
-  EventStore,
-  ExpectedVersion,
-  StoreError,
-  StreamVersion
-} from "effect-decider"
+import { Effect, Exit, Logger, Result, Schema, Scope } from "effect"
+import { Category, EventStore, ExpectedVersion, StoreError, StreamVersion } from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
 import { Chance } from "../../src/testing/internal/chance.ts"
-import * as Pg from "../layers/fixtures/pg.ts"
-import * as Sqlite from "../layers/fixtures/sqlite.ts"
-import * as Postgres from "../support/Postgres.ts"
+import { newEvent } from "../layers/fixtures/sqlite.ts"
+import {
+  type Damages,
+  decider,
+  empty,
+  events,
+  future,
+  handler,
+  inMemory,
+  Ledger,
+  onPostgres,
+  onSqlite,
+  Plain,
+  stream,
+  type Subject,
+  TooLittle,
+  until,
+  watched
+} from "./fixtures/ledgers.ts"
 import { gate, settle, type Store } from "./fixtures/watched.ts"
-
-const LedgerEvent = Schema.TaggedUnion({ Booked: { amount: Schema.Int } })
-type LedgerEvent = typeof LedgerEvent.Type
-const { Booked } = LedgerEvent.cases
-
-/** The trail depends on every event and on their order. */
-const Ledger = Schema.Struct({ sum: Schema.Int, trail: Schema.BigInt, at: Schema.Option(Schema.DateTimeUtc) })
-type Ledger = typeof Ledger.Type
-const empty: Ledger = Ledger.make({ sum: 0, trail: 1n, at: Option.some(DateTime.makeUnsafe(0)) })
-
-class TooLittle extends Schema.TaggedError<TooLittle>()("TooLittle", { sum: Schema.Int }) {}
-
-/** Books each amount, though never below zero. */
-const decider = Decider.make({
-  initialState: empty,
-  decide: (amounts: ReadonlyArray<number>, { sum }: Ledger) =>
-    amounts.reduce((sum, amount) => sum + amount, sum) < 0
-      ? Result.fail(new TooLittle({ sum }))
-      : Result.succeed(amounts.map((amount) => Booked.make({ amount }))),
-  evolve: ({ at, sum, trail }, { amount }: LedgerEvent) => ({
-    at,
-    sum: sum + amount,
-    trail: (trail * 31n + BigInt(amount)) % 1_000_000_007n
-  })
-})
-
-const events = EventSchema.make({ event: LedgerEvent })
-const Ledgers = Category.make("ledger", { decider, events, refusal: TooLittle, state: Ledger })
-const Plain = Category.make("ledger", { decider, events, refusal: TooLittle })
-
-type Options = Partial<Parameters<typeof CommandHandler.make<ReadonlyArray<number>, Ledger, LedgerEvent, TooLittle>>[0]>
-
-const handler = (store: Store, options?: Options) =>
-  Effect.provideService(CommandHandler.make({ category: Ledgers, ...options }), EventStore.EventStore, store)
-
-const stream = (id: string) => Category.stream(Ledgers, id)
-
-/** A store that tells what was loaded and saved, and lets a test step in before a snapshot is saved. */
-const watched = (inner: Store) => {
-  const loads: Array<{ readonly events: number; readonly snapshot: number | undefined }> = []
-  const saved: Array<EventStore.Snapshot> = []
-  const hooks = { beforeSave: Effect.void as Effect.Effect<void, StoreError.SnapshotError> }
-  const store: Store = EventStore.EventStore.of({
-    ...inner,
-    load: (stream, options) =>
-      Effect.tap(inner.load(stream, options), ({ events, snapshot }) =>
-        Effect.sync(() => loads.push({ events: events.length, snapshot: snapshot?.version }))
-      ),
-    saveSnapshot: (snapshot) =>
-      Effect.suspend(() => hooks.beforeSave).pipe(
-        Effect.andThen(inner.saveSnapshot(snapshot)),
-        Effect.tap(() => Effect.sync(() => saved.push(snapshot)))
-      )
-  })
-  return { hooks, loads, saved, store }
-}
-
-/** Waits for something that happens behind the back of callers. */
-const until = (condition: () => boolean) =>
-  Effect.repeat(Effect.sleep("1 millis").pipe(Effect.map(condition)), { until: (isMet) => isMet }).pipe(
-    Effect.timeout("5 seconds")
-  )
-
-const future = DateTime.makeUnsafe("9000-01-01T00:00:00Z")
-
-/** What somebody does to the snapshots of a store behind its back, by name. */
-type Damages = ReadonlyArray<readonly [name: string, damage: Effect.Effect<unknown, unknown>]>
-
-interface Subject {
-  readonly store: Store
-  readonly damages: Damages
-}
-
-interface SqlSubject extends Subject {
-  readonly sql: { readonly unsafe: (statement: string) => Effect.Effect<unknown, unknown> }
-}
-
-const inMemory: Effect.Effect<Subject> = Effect.map(MemoryEventStore.make, (store) => ({ store, damages: [] }))
-
-/** In tables named with `of`, whatever the dialect. */
-const damages = (
-  execute: (statement: string) => Effect.Effect<unknown, unknown>,
-  of: (name: string) => string
-): Damages => {
-  const [snapshots, events] = [of("snapshots"), of("events")]
-  const eventBefore = `coalesce((select id from ${events} e where e.stream = ${snapshots}.stream and e.version = ${snapshots}.version - 1), event_id)`
-  const other = (column: string) =>
-    `(select ${column} from ${snapshots} o where o.stream <> ${snapshots}.stream order by o.version desc limit 1)`
-  return (
-    [
-      ["deleted", `delete from ${snapshots}`],
-      ["another sum", `update ${snapshots} set state = replace(state, '"sum":', '"sum":1')`],
-      ["another version", `update ${snapshots} set version = version - 1 where version > 1`],
-      ["far beyond the head", `update ${snapshots} set version = version + 1000`],
-      [
-        "another version and its event",
-        `update ${snapshots} set version = version - 1, event_id = ${eventBefore} where version > 1`
-      ],
-      ["another checksum", `update ${snapshots} set checksum = 'x' || substr(checksum, 2)`],
-      ["no checksum", `update ${snapshots} set checksum = ''`],
-      ["half a state", `update ${snapshots} set state = substr(state, 1, length(state) / 2)`],
-      ["no state", `update ${snapshots} set state = ''`],
-      [
-        "the snapshot of another stream",
-        `update ${snapshots} set state = ${other("state")}, checksum = ${other("checksum")} where ${other("state")} is not null`
-      ],
-      [
-        "the whole snapshot of another stream",
-        `update ${snapshots} set state = ${other("state")}, checksum = ${other("checksum")}, version = ${other("version")},
-          event_id = ${other("event_id")} where ${other("state")} is not null`
-      ]
-    ] as const
-  ).map(([name, statement]) => [name, execute(statement)])
-}
-
-const onSqlite: Effect.Effect<SqlSubject, unknown, Scope.Scope> = Effect.gen(function* () {
-  const { sql, store } = yield* Sqlite.open({ filename: yield* Sqlite.tempFile, durability: "normal" })
-  return {
-    store,
-    sql,
-    damages: damages(
-      (statement) => sql.unsafe(statement),
-      (name) => `effect_decider_${name}`
-    )
-  }
-})
-
-const onPostgres: Effect.Effect<SqlSubject, unknown, Scope.Scope> = Effect.gen(function* () {
-  const { sql, store } = yield* Pg.open(yield* Postgres.database)
-  return {
-    store,
-    sql,
-    damages: damages(
-      (statement) => sql.unsafe(statement),
-      (name) => `effect_decider.${name}`
-    )
-  }
-})
 
 /** What every store must give. */
 const onStores = (name: string, open: Effect.Effect<Subject, unknown, Scope.Scope>) =>
@@ -387,7 +256,7 @@ describe("snapshots of what is not there any more", () => {
       Effect.gen(function* () {
         const subject = yield* open
         const { saved, store } = watched(subject.store)
-        const [one, two, both] = [1, 2, 3].map((amount) => Sqlite.newEvent({ amount }, [], "Booked"))
+        const [one, two, both] = [1, 2, 3].map((amount) => newEvent({ amount }, [], "Booked"))
         yield* store.appendAll([
           { stream: stream("a"), expected: ExpectedVersion.NoStream, events: [one!, both!] },
           { stream: stream("b"), expected: ExpectedVersion.NoStream, events: [two!, both!] }
