@@ -125,6 +125,7 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
     })
 
   return EventStore.make({
+    system: { name: "memory", isInstant: true },
     appendAll: (writes, options) => writing((turn, fiber) => appended(turn, writes, options, fiber)),
     load: (stream, { after, idempotencyKey, snapshotKey, upTo }) =>
       reading((visible, turn): EventStore.StoredStream => {

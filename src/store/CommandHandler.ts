@@ -16,12 +16,14 @@ import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type * as Metadata from "../decider/Metadata.ts"
+import * as Tracer from "effect/Tracer"
+import * as Metadata from "../decider/Metadata.ts"
 import * as Category from "./Category.ts"
 import { EventStore } from "./EventStore.ts"
 import type * as ExpectedVersion from "./ExpectedVersion.ts"
 import * as Admission from "./internal/admission.ts"
 import * as CommandId from "./internal/commandId.ts"
+import * as CommandTelemetry from "./internal/commandTelemetry.ts"
 import { refuse, StreamTerminated } from "./internal/decision.ts"
 import * as Execution from "./internal/execution.ts"
 import * as Folding from "./internal/folding.ts"
@@ -295,14 +297,17 @@ export const make = Effect.fnUntraced(function* <
   EventStore | PrepareServices | Scope.Scope
 > {
   const store = yield* EventStore
-  const services = yield* Effect.context<PrepareServices>()
+  // What `prepare` needs. Who asks, and in which span, is up to each command.
+  const ofCommand = Context.omit(Tracer.ParentSpan, Metadata.Current)
+  const services = ofCommand(yield* Effect.context<PrepareServices>()) as Context.Context<PrepareServices>
   const { category, prepare } = options
   const snapshotting = yield* Snapshotting.ofCategory(store, category, options.snapshot, defaultSnapshotEvery)
   const states = States.make(options.cache ?? defaultCache, snapshotting)
   const folding = Folding.make(store, category, snapshotting)
   const { look, nothing } = folding
   const retry = options.retry ?? defaultRetry
-  const { handIn, recall } = Execution.make({ store, category, folding, states, retry })
+  const telemetry = CommandTelemetry.make(category.name)
+  const { handIn, recall } = Execution.make({ store, category, folding, states, retry, telemetry })
 
   const toCommand: (input: Input) => Effect.Effect<Command, PrepareError> =
     prepare === undefined
@@ -354,11 +359,17 @@ export const make = Effect.fnUntraced(function* <
   return {
     execute: (id: string, input: Input, execution: ExecuteOptions = noOptions) => {
       const stream = Category.stream(category, id)
-      return execution.commandId !== undefined
-        ? executeOnce(stream, input, execution.commandId, execution)
-        : prepare === undefined
-          ? handIn(stream, input as unknown as Command, execution)
-          : Effect.flatMap(toCommand(input), (command) => handIn(stream, command, execution))
+      const { commandId } = execution
+      return telemetry.command(
+        stream,
+        input,
+        commandId,
+        commandId !== undefined
+          ? executeOnce(stream, input, commandId, execution)
+          : prepare === undefined
+            ? handIn(stream, input as unknown as Command, execution)
+            : Effect.flatMap(toCommand(input), (command) => handIn(stream, command, execution))
+      )
     },
     state: (id, { at } = {}) => {
       const stream = Category.stream(category, id)

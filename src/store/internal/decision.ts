@@ -5,6 +5,7 @@ import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type * as Tracer from "effect/Tracer"
 import * as Decider from "../../decider/Decider.ts"
 import type { EncodedEvent } from "../../decider/EventSchema.ts"
 import type * as Metadata from "../../decider/Metadata.ts"
@@ -43,6 +44,8 @@ export interface Request<out Command> {
   readonly expected: ExpectedVersion.ExpectedVersion | undefined
   readonly metadata: Metadata.Metadata
   readonly generate: Effect.Effect<EventId.EventId>
+  /** The span of the command, if somebody gets to see it. */
+  readonly span: Tracer.Span | undefined
 }
 
 /**

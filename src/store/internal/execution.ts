@@ -20,6 +20,7 @@ import type { StreamId } from "../StreamId.ts"
 import * as StreamVersion from "../StreamVersion.ts"
 import * as Admission from "./admission.ts"
 import * as CommandId from "./commandId.ts"
+import type { CommandTelemetry } from "./commandTelemetry.ts"
 import {
   type Decided,
   exitOf,
@@ -32,6 +33,7 @@ import {
 import type { Folding } from "./folding.ts"
 import type { Known } from "./snapshotting.ts"
 import * as States from "./states.ts"
+import * as Telemetry from "./telemetry.ts"
 import * as Turns from "./turns.ts"
 
 /**
@@ -44,8 +46,9 @@ export const make = <Command, State, Event, Refusal>(options: {
   readonly folding: Folding<State, Event>
   readonly states: States.States<State>
   readonly retry: Schedule.Schedule<unknown, VersionConflict>
+  readonly telemetry: CommandTelemetry
 }) => {
-  const { category, folding, states, store } = options
+  const { category, folding, states, store, telemetry } = options
   const { look, nothing, replay } = folding
   const decide = makeDecide(category)
   const retry = {
@@ -231,7 +234,21 @@ export const make = <Command, State, Event, Refusal>(options: {
     const eachAlone = (members: ReadonlyArray<Member>) =>
       Effect.forEach(members, (member) => alone(stream, member, states), { discard: true })
 
-    const once = Effect.suspend(() => (known === undefined ? Effect.flatMap(lookAgain, decideFrom) : decideFrom(known)))
+    const once = Effect.withFiber<void, StoreError>((fiber) => {
+      telemetry.turn(fiber, turn.members, known !== undefined)
+      return known === undefined ? Effect.flatMap(lookAgain, decideFrom) : decideFrom(known)
+    })
+
+    const decidedAgain = (fiber: Telemetry.AnyFiber) =>
+      Effect.suspend(() => {
+        telemetry.again(fiber)
+        return Effect.flatMap(lookAgain, decideFrom)
+      }).pipe(Effect.mapError((error) => (isConflict(error) ? lost(error, fiber) : error)))
+
+    const lost = (conflict: StoreError, fiber: Telemetry.AnyFiber): StoreError => {
+      telemetry.lost(fiber, turn.members)
+      return conflict
+    }
 
     return Effect.catchCause(once, (cause) => {
       turn.isBound = false
@@ -239,7 +256,9 @@ export const make = <Command, State, Event, Refusal>(options: {
       return (
         Result.isFailure(error) || !isConflict(error.success)
           ? Effect.failCause(cause)
-          : retried(error.success, Effect.flatMap(lookAgain, decideFrom), retry)
+          : Effect.withFiber<void, StoreError>((fiber) =>
+              retried(lost(error.success, fiber), decidedAgain(fiber), retry)
+            )
       ).pipe(
         Effect.onError(() => Effect.sync(() => states.delete(stream))),
         Effect.catchIf(
@@ -300,8 +319,9 @@ export const make = <Command, State, Event, Refusal>(options: {
           command,
           identity,
           expected,
-          metadata: identity === undefined ? given : { ...given, commandId: identity.id },
-          generate: fiber.getRef(EventId.Generator)
+          metadata: Telemetry.stamped(identity === undefined ? given : { ...given, commandId: identity.id }, fiber),
+          generate: fiber.getRef(EventId.Generator),
+          span: Telemetry.spanOf(fiber)
         }
         if (!isInTransaction) {
           return inTurn(stream, request)

@@ -4,10 +4,12 @@
  * One fiber saves them one after the other. Of a stream only the newest state waits to be saved; when too many streams wait,
  * the others are left out. What waits when the handler's scope closes is dropped: a snapshot is worth nothing but time.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import type { Category, StoredState } from "../Category.ts"
 import type { Folded, SnapshotOptions } from "../CommandHandler.ts"
 import type { EventId } from "../EventId.ts"
@@ -95,7 +97,11 @@ const make = Effect.fnUntraced(function* <State>(
     return someWait.await
   })
 
-  yield* Effect.forkScoped(Effect.forever(saveNext))
+  // Not in the span in which the handler was made: it is over.
+  const inNoSpan = Effect.updateContext(Effect.forever(saveNext), (context: Context.Context<never>) =>
+    Context.omit(Tracer.ParentSpan)(context)
+  )
+  yield* Effect.forkScoped(inNoSpan)
 
   return {
     key,
