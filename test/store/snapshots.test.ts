@@ -2,7 +2,7 @@
  * Snapshots change no answer, whatever becomes of them: they only save the reading of what is before them.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Logger, Result, Schema, Scope } from "effect"
+import { Effect, Exit, Logger, Option, Result, Schema, Scope } from "effect"
 import { Category, EventStore, ExpectedVersion, StoreError, StreamVersion } from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
 import { Chance } from "../../src/testing/internal/chance.ts"
@@ -25,6 +25,7 @@ import {
   until,
   watched
 } from "./fixtures/ledgers.ts"
+import { attributes, find, traced } from "./fixtures/telemetry.ts"
 import { gate, settle, type Store } from "./fixtures/watched.ts"
 
 /** What every store must give. */
@@ -296,6 +297,22 @@ describe("a handler with snapshots", () => {
       assert.strictEqual((yield* ledgers.execute("a", [1])).state.sum, 4)
       yield* until(() => saved.length === 1)
       assert.strictEqual(saved[0]!.version, 4)
+    })
+  )
+
+  it.live("saves them in spans of their own, in nobody else's", () =>
+    Effect.gen(function* () {
+      const { saved, store } = yield* make
+      const { spans } = yield* traced(
+        Effect.gen(function* () {
+          const ledgers = yield* Effect.withSpan(handler(store, { snapshot: { every: 1 } }), "made here")
+          yield* Effect.withSpan(ledgers.execute("a", [1]), "commanded here")
+          yield* until(() => saved.length === 1)
+        })
+      )
+      const span = find(spans, "saveSnapshot ledger")
+      assert.isTrue(Option.isNone(span.parent))
+      assert.deepInclude(attributes(span), { "effect_decider.stream": "ledger-a", "effect_decider.version": 1 })
     })
   )
 
