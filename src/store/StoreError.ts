@@ -323,6 +323,14 @@ export type ImportError = ImportRefused | StoreUnavailable | CommitUnknown
 export type ReadError = InvalidRequest | StoreUnavailable
 
 /**
+ * Every way the saving of a snapshot can fail.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type SnapshotError = InvalidRequest | StoreUnavailable | CommitUnknown
+
+/**
  * Every way a transaction can fail by itself, besides the failures of what runs in it.
  *
  * @category errors

@@ -134,7 +134,10 @@ const stores: Record<string, Effect.Effect<Opened, unknown, Scope.Scope>> = {
 }
 
 describe.each(Object.entries(stores))("schemas that change, on %s", (_, opened) => {
-  const test = (name: string, program: (opened: Opened) => Effect.Effect<unknown, unknown, EventStore.EventStore>) =>
+  const test = (
+    name: string,
+    program: (opened: Opened) => Effect.Effect<unknown, unknown, EventStore.EventStore | Scope.Scope>
+  ) =>
     it.live(name, () =>
       Effect.flatMap(opened, (opened) =>
         Effect.provideService(program(opened), EventStore.EventStore, opened.store)
