@@ -69,10 +69,39 @@ export interface IdempotencyRecord {
 /**
  * What an append carries besides its writes.
  *
- * - `condition`: not supported yet.
+ * - `condition`: the append is made only if no event that matches was recorded after a position; otherwise it fails with
+ *   `AppendConditionFailed`, which names the first one. Holds against all writers, also those without a condition. It is
+ *   looked at last: a repeat by event ids succeeds whatever was recorded since, and a `VersionConflict` comes first.
  * - `idempotency`: records to store together with the events, also with none: an empty write stores them when its
  *   expectation holds. If one of the keys is recorded already, nothing is written and the append fails with
  *   `AlreadyRecorded`, whatever else there is to say about it. A repeat by event ids stores none.
+ *
+ * **Example** (A name that is taken once, in whichever stream)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Criteria, EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const claim = Effect.fn(function*(account: string, name: string) {
+ *   const store = yield* EventStore.EventStore
+ *   const criteria = Criteria.tags(`name:${name}`)
+ *   const { events, scanned } = yield* store.readPage({ criteria })
+ *   if (events.length > 0) {
+ *     return "taken"
+ *   }
+ *   const claimed = yield* NewEvent.make({ type: "NameClaimed", data: { name }, tags: [`name:${name}`] })
+ *   const write = { stream: StreamId.make("account", account), expected: ExpectedVersion.Any, events: [claimed] }
+ *   return yield* store.append(write, { condition: { failIfEventsMatch: criteria, after: scanned } }).pipe(
+ *     Effect.as("claimed"),
+ *     Effect.catchTag("AppendConditionFailed", () => Effect.succeed("taken by somebody faster"))
+ *   )
+ * })
+ *
+ * const program = Effect.all([claim("1", "ada"), claim("2", "bob"), claim("3", "ada")])
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => ["claimed", "claimed", "taken"]
+ * ```
  *
  * **Example** (A request that comes twice)
  *
@@ -628,6 +657,8 @@ export interface Range {
  * - `isRetry`: the same writes and records were sent before and failed with `CommitUnknown`. Then what `Any` and
  *   `StreamExists` repeat is looked for among the last 256 events of the stream; and records that are there may be those
  *   of the first try, which must not be taken for somebody else's.
+ * - `condition`: what must not match, looked at when all else allows the writes, and held against every other writer until
+ *   they are committed.
  *
  * @category models
  * @since 0.1.0
@@ -635,6 +666,7 @@ export interface Range {
 export interface AppendAllOptions {
   readonly idempotency: ReadonlyArray<IdempotencyRecord>
   readonly isRetry: boolean
+  readonly condition?: Criteria.AppendCondition | undefined
 }
 
 /**
@@ -734,17 +766,17 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
       : primitives.readPage({ ...range.success, limit: Math.min(range.success.limit, pageSize) })
   }
   const appendAll = (writes: ReadonlyArray<Write>, options?: AppendOptions) => {
-    const admitted = Admission.writes(writes, options)
+    const admitted = Admission.writes(writes)
     if (Result.isFailure(admitted)) {
       return Effect.fail(admitted.failure)
     }
-    if (options?.idempotency === undefined || options.idempotency.length === 0) {
-      return appendResolved(primitives, admitted.success, noRecords)
+    if (options === undefined) {
+      return appendResolved(primitives, admitted.success, nothingElse)
     }
-    const idempotency = Admission.records(options.idempotency)
-    return Result.isFailure(idempotency)
-      ? Effect.fail(idempotency.failure)
-      : appendResolved(primitives, admitted.success, idempotency.success)
+    const others = Admission.appendOptions(options)
+    return Result.isFailure(others)
+      ? Effect.fail(others.failure)
+      : appendResolved(primitives, admitted.success, others.success)
   }
   return EventStore.of({
     append: (write, options) => Effect.suspend(() => Effect.map(appendAll([write], options), (written) => written[0]!)),
@@ -816,11 +848,11 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
 const appendResolved = (
   primitives: Primitives,
   writes: NonEmptyReadonlyArray<Write>,
-  idempotency: ReadonlyArray<IdempotencyRecord>
+  options: Omit<AppendAllOptions, "isRetry">
 ) =>
   resolved(
-    () => primitives.appendAll(writes, { idempotency, isRetry: false }),
-    () => primitives.appendAll(writes, { idempotency, isRetry: true })
+    () => primitives.appendAll(writes, { ...options, isRetry: false }),
+    () => primitives.appendAll(writes, { ...options, isRetry: true })
   )
 
 const resolved = <A, E extends StoreError>(
@@ -837,7 +869,7 @@ const resolved = <A, E extends StoreError>(
       )
   )
 
-const noRecords: ReadonlyArray<IdempotencyRecord> = []
+const nothingElse: Omit<AppendAllOptions, "isRetry"> = { idempotency: [] }
 
 const isRetryable = (error: StoreError): boolean => error._tag === "StoreUnavailable" && error.isRetryable
 

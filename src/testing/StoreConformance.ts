@@ -15,6 +15,7 @@ import type * as Scope from "effect/Scope"
 import type { EventStore } from "../store/EventStore.ts"
 import * as BadInput from "./internal/conformance/badInput.ts"
 import * as Changes from "./internal/conformance/changes.ts"
+import * as Conditions from "./internal/conformance/conditions.ts"
 import * as Crashes from "./internal/conformance/crashes.ts"
 import * as Fibers from "./internal/conformance/fibers.ts"
 import * as GlobalOrder from "./internal/conformance/globalOrder.ts"
@@ -99,9 +100,9 @@ export declare namespace Options {
 }
 
 /**
- * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `records`, `transactions`,
- * `reading a stream`, `reading all`, `pages`, `head`, `global order`, `tails`, `changes`, `listing`, `times`, `round trip`,
- * `imports`, `tombstones`, `bad input`, `isolation`, `instances`, `crashes`, `model`.
+ * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `records`, `conditions`,
+ * `transactions`, `reading a stream`, `reading all`, `pages`, `head`, `global order`, `tails`, `changes`, `listing`, `times`,
+ * `round trip`, `imports`, `tombstones`, `bad input`, `isolation`, `instances`, `crashes`, `model`.
  *
  * **Example** (Without a test runner)
  *
@@ -127,7 +128,7 @@ export declare namespace Options {
  * const skipped = StoreConformance.cases().filter(({ skipped }) => skipped !== undefined)
  *
  * skipped.map(({ name }) => name.split(":")[0]).filter((theme, i, all) => all.indexOf(theme) === i).sort()
- * // => ["crashes", "global order", "instances", "tails"]
+ * // => ["conditions", "crashes", "global order", "instances", "tails"]
  * ```
  *
  * @category cases
@@ -143,6 +144,7 @@ export const cases = <R = never>(options: Options<R> = {}): ReadonlyArray<Case<R
     ...MultiWrite.cases,
     ...Idempotence.cases,
     ...Records.cases,
+    ...Conditions.cases(hooks, seed),
     ...Transactions.cases,
     ...Fibers.cases,
     ...StreamReads.cases,

@@ -27,6 +27,14 @@ const order = {
   open: "reading all: a reader that comes by while a transaction is open does not skip it",
   tails: "tails: readers see everything once and in order while writers and slow transactions go on"
 }
+const conditions = {
+  items: "conditions: items are alternatives, with one of their types and all of their tags",
+  writers: "conditions: see what writers without one wrote, in whatever way",
+  tag: "conditions: on a tag wait for a transaction under way that wrote it and commits",
+  type: "conditions: on a type wait for a transaction under way that wrote it and commits",
+  crowd: "conditions: of 32 writers on 5 tags none writes past another",
+  mixed: "conditions: writers with and without one, on tags in any order, neither get past nor wait for ever"
+}
 const headAfterCrash = "crashes: what is appended afterwards stands after every head that was told before"
 
 /** The cases that must be red, and what they must say. */
@@ -78,7 +86,32 @@ const onPostgres: Readonly<Record<string, readonly [wrong: Wrong.WrongSql, red: 
       { "transactions: several at once write all of theirs, without a gap": /VersionConflict/ },
       ["races: 8 writers expecting any version all win, without a gap"]
     ],
-    "a sequence with a cache per session": [Wrong.cachedSequence, { [order.tails]: /the log|what a reader/ }]
+    "a sequence with a cache per session": [Wrong.cachedSequence, { [order.tails]: /the log|what a reader/ }],
+    "conditions without locks": [
+      Wrong.noTagLocks,
+      { [conditions.crowd]: /stands between/, [conditions.tag]: /the condition: expected a failure/ },
+      [conditions.items, conditions.writers]
+    ],
+    "a condition that ignores appends in flight": [
+      Wrong.ignoresInFlight,
+      { [conditions.tag]: /the condition: expected a failure/, [conditions.type]: /the condition: expected a failure/ },
+      [conditions.items, conditions.writers]
+    ],
+    "a condition that is looked at before the locks are there": [
+      Wrong.lockedTooLate,
+      { [conditions.tag]: /the condition: expected a failure/, [conditions.crowd]: /stands between/ },
+      [conditions.items, conditions.writers]
+    ],
+    "a condition without tags that waits for nobody": [
+      Wrong.noCommonLock,
+      { [conditions.type]: /the condition: expected a failure/ },
+      [conditions.items, conditions.tag, conditions.crowd]
+    ],
+    "batches that lock no tags": [
+      Wrong.batchesWithoutLocks,
+      { [conditions.mixed]: /stands between/ },
+      [conditions.items, conditions.tag, conditions.crowd]
+    ]
   }
 
 const inMemory: Readonly<Record<string, readonly [wrong: Layer.Layer<EventStore>, red: Red]>> = {
@@ -93,6 +126,11 @@ const inMemory: Readonly<Record<string, readonly [wrong: Layer.Layer<EventStore>
     Memory.mutable,
     { "isolation: what a reader does to an event does not reach the store": /everything after changing what load gave/ }
   ],
+  "no conditions at all": [
+    Memory.ignoresConditions,
+    { [conditions.items]: /expected a failure/, [conditions.writers]: /expected a failure/ }
+  ],
+  "criteria that look at one tag": [Memory.firstTagOnly, { [conditions.items]: /AppendConditionFailed/ }],
   "pages that have scanned only what matched": [
     Memory.endsEarly,
     { "pages: scanned is where to go on, also when nothing matches": /has scanned all/ }
@@ -178,8 +216,8 @@ describe("a wrong store", () => {
 
 describe("over a crash of the server", () => {
   const cases = (server: EmbeddedPostgres.EmbeddedPostgres) =>
-    StoreConformance.cases({ crash: Effect.andThen(server.kill, server.restart) }).filter(({ name }) =>
-      name.startsWith("crashes: what")
+    StoreConformance.cases({ crash: Effect.andThen(server.kill, server.restart) }).filter(
+      ({ name }) => name.startsWith("crashes: what") || name === "conditions: hold over a crash"
     )
   const client = (server: EmbeddedPostgres.EmbeddedPostgres): Layer.Layer<PgClient.PgClient, SqlError> =>
     PgClient.layer({ ...EmbeddedPostgres.clientConfig(server), maxConnections: 20 })

@@ -1,11 +1,13 @@
 /**
  * Wrong stores that need no server: the memory store, with one promise broken.
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as MemoryEventStore from "../../src/layers/MemoryEventStore.ts"
-import { EventStore } from "../../src/store/EventStore.ts"
+import type { AppendCondition } from "../../src/store/Criteria.ts"
+import { type AppendOptions, EventStore } from "../../src/store/EventStore.ts"
 import type { RecordedEvent } from "../../src/store/RecordedEvent.ts"
 
 type Store = EventStore["Service"]
@@ -48,4 +50,31 @@ export const endsEarly = broken((store) => ({
       ...page,
       scanned: page.events.at(-1)?.position ?? options?.after ?? page.scanned
     }))
+}))
+
+const withCondition = (change: (condition: AppendCondition) => AppendCondition | undefined) =>
+  broken(({ append, appendAll }) => {
+    const changed = ({ condition, ...options }: AppendOptions = {}) => ({
+      ...options,
+      condition: condition && change(condition)
+    })
+    return {
+      append: (write, options) => append(write, changed(options)),
+      appendAll: (writes, options) => appendAll(writes, changed(options))
+    }
+  })
+
+/** Writes whatever the condition is. */
+export const ignoresConditions = withCondition(() => undefined)
+
+/** Takes an event for one that has all tags when it has the first of them. */
+export const firstTagOnly = withCondition(({ after, failIfEventsMatch: criteria }) => ({
+  after,
+  failIfEventsMatch:
+    criteria._tag === "All"
+      ? criteria
+      : {
+          _tag: "AnyOf",
+          items: Arr.map(criteria.items, ({ tags, types }) => ({ types, tags: tags && ([tags[0]] as const) }))
+        }
 }))

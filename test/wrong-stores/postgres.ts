@@ -99,6 +99,46 @@ export const anyConflicts: WrongSql = {
 /** Sessions draw positions in advance, and use them after others have used higher ones. */
 export const cachedSequence: WrongSql = { swaps: [["cache 1 owned", "cache 20 owned"]] }
 
+/** No append locks its tags, so what is looked at is not what there is at the commit. */
+export const noTagLocks: WrongSql = {
+  swaps: [["    if v_is_exclusive then", "    continue;\n    if v_is_exclusive then"]]
+}
+
+/** A condition does not wait for those who are about to commit what it forbids. */
+export const ignoresInFlight: WrongSql = {
+  swaps: [["perform pg_advisory_xact_lock(", "perform pg_try_advisory_xact_lock("]]
+}
+
+/** A condition is looked at and then the locks are taken. */
+export const lockedTooLate: WrongSql = {
+  swaps: [
+    [/select ("wrong"\.first_match\([^)]*\)) into v_match;/, ""],
+    [
+      /perform ("wrong"\.lock_tags\(null, p_tag_lists,\n)/,
+      'v_match := "wrong".first_match(p_after, p_item_tags, p_item_types);\n  perform $1'
+    ]
+  ]
+}
+
+/** Writers have no lock in common, so a condition that names no tag waits for nobody. */
+export const noCommonLock: WrongSql = {
+  swaps: [
+    [/if pg_advisory_xact_lock_shared\([^,]*tags[^,]*, -1\) is null then end if;/g, ""],
+    [
+      "select -1 as key, p_is_exclusive as is_exclusive\n",
+      "select -1 as key, true as is_exclusive where p_is_exclusive\n"
+    ]
+  ]
+}
+
+/** Writes that share a commit lock no tags; and it takes them longer, so that others come in between. */
+export const batchesWithoutLocks: WrongSql = {
+  swaps: [
+    ["if p_tag_lists is not null or p_further_tag_lists is not null then\n    for", "if false then\n    for"],
+    [/(index_tags\(v_positions \|\| v_further\);\s+end if;)/, "$1 if pg_sleep(0.01) is null then end if;"]
+  ]
+}
+
 /**
  * The store of the current client with its SQL swapped. Dies at the end when a swap met nothing: then the store was right.
  */

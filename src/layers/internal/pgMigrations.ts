@@ -5,6 +5,7 @@
  */
 import type { Migration } from "./migration.ts"
 import { body, identifier, literal } from "./pgNames.ts"
+import * as Tagging from "./pgTagging.ts"
 
 /**
  * All migrations for the tables in a schema.
@@ -15,7 +16,15 @@ export const migrations = (schema: string): ReadonlyArray<Migration> => {
     {
       id: 1,
       name: "events",
-      statements: [...tables(s), ...globalOrder(s), ...appending(s), ...recording(s), ...closing(s)]
+      statements: [
+        ...tables(s),
+        ...Tagging.tagging(s),
+        ...globalOrder(s),
+        ...appending(s),
+        ...recording(s),
+        ...closing(s),
+        ...Tagging.conditions(s)
+      ]
     }
   ]
 }
@@ -165,6 +174,7 @@ declare
   v_verdict ${s}.verdict;
 begin
   if p_id is not null then
+    ${Tagging.lockWritten(s, "p_tags", "p_tag_lists")}
     ${enter(s)}
   end if;
   loop
@@ -188,9 +198,12 @@ begin
           or exists (select from ${s}.events e where e.stream = p_stream and e.version = v_current and e.position > 0)
       on conflict on constraint events_stream_version_key do nothing
       returning position, recorded_at into v_position, v_at;
-    if found and p_ids is null then
+    if found and p_tags <> '{}' then
+      insert into ${s}.tags (tag, position, type) select t.tag, v_position, p_type from unnest(p_tags) as t (tag);
+    end if;
+    if v_position is not null and p_ids is null then
       return array[0, v_current + 1, v_position];
-    elsif found then
+    elsif v_position is not null then
       -- Drawn after the first, and sorted, so they increase.
       v_further := array(select nextval(${sequence(s)}) from generate_series(1, cardinality(p_ids)) order by 1);
       insert into ${s}.events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
@@ -198,6 +211,9 @@ begin
             coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json
           from unnest(v_further, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas) with ordinality
             as e (position, id, type, schema_version, tags, data, metadata, n);
+      if p_tag_lists is not null then
+        perform ${s}.index_tags(v_further);
+      end if;
       return array[0, v_current + 1 + cardinality(p_ids), v_position] || v_further;
     end if;
     v_current := -1;
@@ -230,17 +246,25 @@ declare
   v_positions bigint[];
   v_further bigint[];
   v_at timestamptz;
+  v_key integer;
+  v_writes integer[];
+  -- Who would have to wait for the lock of a tag.
+  v_waiting integer[];
 begin
-  if ${lowWaterLock(s)} is null then end if;
   -- Both until the end of this transaction, which is the end of this call. Plans made anew for each size of batch would be
   -- no better, and take a third of the time of a small one.
   if set_config('lock_timeout', '50ms', true) || set_config('plan_cache_mode', 'force_generic_plan', true) is null then
   end if;
+  -- Waits for who holds up everybody, and then all go alone if it is for long. Who holds a tag is not waited for at all.
+  if ${Tagging.commonLock(s)} is null then end if;
+  ${Tagging.lockBatch(s)}
+  if ${lowWaterLock(s)} is null then end if;
   -- One moment for all. What expects a version need not be judged if nobody has the next one, which the claim finds out;
   -- the version before it must be there, though, and be recorded before positions are drawn, so that these increase. And
   -- what expects none is no repeat if its single event is not the last one there. All else is judged, which costs more.
   select array_agg(
       case
+        when w.n = any(v_waiting) then (5, 0, null)::${s}.verdict
         when w.expected = 0 then (0, 0, null)::${s}.verdict
         when w.expected = -1 and last.version is null then (0, 0, null)::${s}.verdict
         when last.position > 0 and w.expected = last.version then (0, w.expected, null)::${s}.verdict
@@ -305,6 +329,9 @@ begin
           as e (position, write, stream, id, type, schema_version, tags, data, metadata, n)
         where v_made is null or v_made[e.write];
   end if;
+  if p_tag_lists is not null or p_further_tag_lists is not null then
+    perform ${s}.index_tags(v_positions || v_further);
+  end if;
   return query
     select case when v_made is null or v_made[w.n]
           then array[0, w.version + w.count, w.position] || v_further[w.start : w.start + w.count - 2]
@@ -335,6 +362,7 @@ declare
 begin
   -- Before the block below, whose rollback would release it.
   if v_count > 0 then
+    ${Tagging.lockWritten(s, "null", "p_tag_lists")}
     ${enter(s)}
   end if;
   v_firsts := array(select (sum(w.count) over (order by w.n) - w.count + 1)::integer
@@ -387,6 +415,9 @@ begin
             with ordinality as e (position, write, id, type, schema_version, tags, data, metadata, n)
           join unnest(p_streams, v_firsts, v_currents) with ordinality as w (stream, first, current, n) on w.n = e.write
           where e.n > w.first;
+      if p_tag_lists is not null then
+        perform ${s}.index_tags(v_positions);
+      end if;
       delete from ${s}.events e
         using unnest(p_streams, p_counts, v_currents) as w (stream, count, current)
         where w.count = 0 and e.stream = w.stream and e.version = w.current + 1 and e.position < 0;
@@ -428,22 +459,10 @@ declare
 begin
   loop
     -- Sees what was committed up to now: so also the key of who was first on a stream, or on the key itself.
-    -- Key by key: a plan for all at once, made while the table is small, would go on to scan it when it is large.
-    return query select null::bigint[], r.record
-      from unnest(p_keys) k (key), lateral (
-        select json_build_array(r.key, r.fingerprint, r.outcome)::text as record
-          from ${s}.idempotency r where r.key = k.key limit 1
-      ) r;
+    return query ${Tagging.recordsThere(s)};
     if found then
       if p_is_retry then
-        -- One statement, so all are judged at the same moment.
-        return query select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text
-          from (
-            select ${s}.judge(w.stream, w.expected,
-                array(select e.id from unnest(p_ids, p_writes) with ordinality as e (id, write, n)
-                  where e.write = w.n order by e.n)) as v, w.n
-              from unnest(p_streams, p_expected) with ordinality as w (stream, expected, n) offset 0
-          ) j order by j.n;
+        return query ${Tagging.judgedAgain(s)};
       end if;
       return;
     end if;
@@ -521,14 +540,16 @@ const claim = (s: string, condition: string): string =>
         order by w.stream collate "C"
       on conflict on constraint events_stream_version_key do nothing;`
 
-// Every append takes the low-water lock, for a rollback to a savepoint releases it. A transaction with very many appends
-// would fill the server's table of locks, so inside of one it is noted in a setting of the transaction, which a rollback to
-// a savepoint takes back together with the lock.
+// Every append takes the lock that is common to all and the low-water lock, for a rollback to a savepoint releases them. A
+// transaction with very many appends would fill the server's table of locks, so inside of one it is noted in a setting of
+// the transaction, which a rollback to a savepoint takes back together with the locks.
 const enter = (s: string): string =>
   `-- Calls as expressions, because statements cost more.
     if not p_in_transaction then
+      if ${Tagging.commonLock(s)} is null then end if;
       if ${lowWaterLock(s)} is null then end if;
     elsif coalesce(current_setting('effect_decider.entered_' || ${sequence(s)}::oid, true), '') = '' then
+      if ${Tagging.commonLock(s)} is null then end if;
       if ${lowWaterLock(s)} is null then end if;
       perform set_config('effect_decider.entered_' || ${sequence(s)}::oid, 'yes', true);
     end if;`

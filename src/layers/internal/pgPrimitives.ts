@@ -8,6 +8,7 @@ import type * as Scope from "effect/Scope"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
+import type { AppendCondition } from "../../store/Criteria.ts"
 import type { AppendAllOptions, NameRange, Page, Primitives, Range, Written } from "../../store/EventStore.ts"
 import * as Stream from "effect/Stream"
 import * as Pages from "../../store/internal/pages.ts"
@@ -20,12 +21,14 @@ import * as Announcing from "./announcing.ts"
 import * as FilteredPage from "./filteredPage.ts"
 import * as GroupCommit from "./groupCommit.ts"
 import * as Append from "./pgAppend.ts"
+import * as Conditions from "./pgConditions.ts"
 import * as Import from "./pgImport.ts"
 import type { Changes } from "./pgChanges.ts"
 import { identifier } from "./pgNames.ts"
 import * as Records from "./pgRecords.ts"
 import * as Rows from "./pgRows.ts"
 import * as Failure from "./storeFailure.ts"
+import * as Tagged from "./tagged.ts"
 import * as Transaction from "./transaction.ts"
 
 /**
@@ -105,7 +108,29 @@ export const make = Effect.fnUntraced(function* (
       })
     }
 
+  // Finds the events by their tags, in one round trip with how far reads may go, where that is not known.
+  const taggedPage = ({ items, range }: TaggedRange, settled?: Position): Effect.Effect<Page, StoreUnavailable> => {
+    const isForward = range.direction === "forward"
+    const statement = sql.unsafe(text.readTagged, Conditions.readParameters(range, items, settled))
+    return Effect.flatMap(rows("read", statement), (found) => {
+      const [settled, edge, first] = found[0]!
+      const page = Effect.map(
+        toEvents("read", first === null ? [] : found.map((row) => row.slice(2)), range.limit),
+        (events): Page => {
+          const isEnd = found.length <= range.limit
+          const last = isEnd ? (edge === null ? undefined : Rows.toPosition(edge)) : events[events.length - 1]!.position
+          return { events, scanned: last ?? (isForward ? range.after : range.upTo), isEnd }
+        }
+      )
+      return Effect.andThen(watch(Effect.succeed(Rows.toPosition(settled))), page)
+    })
+  }
+
   const pageUpTo = (range: Range, settled: Position): Effect.Effect<Page, StoreUnavailable> => {
+    const tagged = taggedRange(range)
+    if (tagged !== undefined) {
+      return taggedPage(tagged, settled)
+    }
     const { after, direction, upTo } = range
     const rest = upTo > settled ? { ...range, upTo: settled } : range
     if (after >= rest.upTo) {
@@ -159,6 +184,23 @@ export const make = Effect.fnUntraced(function* (
       Effect.map(Append.answer([one], [row![0] as Append.Row], idsAfter), ([written]) => written!)
     )
 
+  // By itself: it may have to wait for those who write what it forbids, and others must wait for it.
+  const appendConditional = (
+    encoded: Arr.NonEmptyReadonlyArray<Append.Encoded>,
+    condition: AppendCondition,
+    options: AppendAllOptions,
+    inTransaction: boolean
+  ): Effect.Effect<ReadonlyArray<Written>, AppendError> => {
+    const { values } = sql.unsafe(text.appendConditional, [
+      ...Append.several(encoded, inTransaction),
+      ...Records.parameters(options),
+      ...Conditions.parameters(condition)
+    ])
+    return Effect.flatMap(inTransaction ? joined(values) : committed(values), (found) =>
+      Conditions.answer(encoded, options, found, idsAfter)
+    )
+  }
+
   // By itself: records are rare beside events, and a batch with them would have to be judged twice.
   const appendRecorded = (
     encoded: Arr.NonEmptyReadonlyArray<Append.Encoded>,
@@ -205,8 +247,11 @@ export const make = Effect.fnUntraced(function* (
       Effect.withFiber((fiber) => {
         const inTransaction = Transaction.isInside(sql, fiber)
         const encoded = Arr.map(writes, (write) => Append.encode(write, options.isRetry))
-        if (options.idempotency.length > 0) {
-          const append = appendRecorded(encoded, options, inTransaction)
+        if (options.idempotency.length > 0 || options.condition !== undefined) {
+          const append =
+            options.condition === undefined
+              ? appendRecorded(encoded, options, inTransaction)
+              : appendConditional(encoded, options.condition, options, inTransaction)
           return announcing(inTransaction ? savepoint(append) : append, inTransaction)
         }
         const [first] = encoded
@@ -250,7 +295,10 @@ export const make = Effect.fnUntraced(function* (
           Effect.map(toEvents("readStream", found, limit), (events) => ({ events, isEnd: found.length <= limit }))
         )
       }),
-    readPage: (range) => Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe)),
+    readPage: (range) => {
+      const tagged = taggedRange(range)
+      return tagged === undefined ? Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe)) : taggedPage(tagged)
+    },
     // A transaction has one connection, and what it appends between two pages is to be read as well.
     read: (range) =>
       Stream.unwrap(
@@ -313,6 +361,19 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
+ * A range of events that can be found by their tags, for nothing else is asked of them.
+ */
+interface TaggedRange {
+  readonly range: Range
+  readonly items: Arr.NonEmptyReadonlyArray<Tagged.Item>
+}
+
+const taggedRange = (range: Range): TaggedRange | undefined => {
+  const items = range.category === undefined && range.until === undefined ? Tagged.itemsOf(range.criteria) : undefined
+  return items && { range, items }
+}
+
+/**
  * Whether a statement that was sent got no answer from the server, so that nobody knows whether it took effect. What the
  * server answers has a code; and the client fails without sending anything when it cannot connect.
  */
@@ -372,6 +433,8 @@ export const statements = (schema: string) => {
     appendAll: call("append_all", 11),
     tombstone: call("tombstone", 2),
     appendRecorded: call("append_recorded", 15).replace("select", "select * from"),
+    appendConditional: call("append_conditional", 18).replace("select", "select * from"),
+    readTagged: call("read_tagged", 7).replace("select", "select * from"),
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 order by e.version limit $3`,
     // One row at least, which has the version when there are no events to have it.
     load: load(columns),
