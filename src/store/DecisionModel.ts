@@ -6,18 +6,19 @@
  *
  * **How a command is carried out**
  *
- * 1. Read the events that match, up to a position beyond which nothing is final yet, and fold them.
+ * 1. Read the events that match, up to a position before which nothing will appear any more, and fold them.
  * 2. Decide on that state.
  * 3. Append the events, each to its own stream, on the condition that after that position nothing that matches was recorded.
+ *    A decision without events, as a refusal is, is held against the same condition.
  * 4. If something was, read only that, and decide again.
  *
  * **Why it is sound**
  *
- * A store's order up to its head never changes: whoever reads up to there sees all that will ever be there. So the state is
- * that of the boundary at one moment of the call, namely when the log ended at that position. A refusal is given from that
- * state, and so is a decision to do nothing: they take effect at that moment. What is appended takes effect at its own
- * position: nothing that matches stands between the two, so the state it was decided on is the state right before it. All
- * commands of all boundaries are therefore as if carried out one after the other, in the order of these moments.
+ * What is read up to that position is all that will ever be there, whatever is about to be committed. What is appended takes
+ * effect when it is committed: nothing that matches was recorded since the position, and until the commit nobody else can.
+ * A refusal takes effect when its condition is looked at: nothing that matches had been committed since. So at one moment of
+ * the call the boundary was in just the state that the command was decided on, and all commands of all boundaries are as if
+ * carried out one after the other, in the order of these moments.
  *
  * @since 0.1.0
  */
@@ -45,7 +46,6 @@ import type { NewEvent } from "./NewEvent.ts"
 import * as Position from "./Position.ts"
 import type { RecordedEvent } from "./RecordedEvent.ts"
 import {
-  AlreadyRecorded,
   AppendConditionFailed,
   type EventDecodeError,
   InvalidEvent,
@@ -111,8 +111,8 @@ export interface DecisionModel<in Command, out State, out Event, out Error> {
   /**
    * Decides a command on the events that its criteria match, and appends what it leads to.
    *
-   * A refusal fails the effect with the decider's own error and writes nothing. It is given from the state at one moment of
-   * the call. When others were faster, again and again, until the schedule of tries ends, it fails with
+   * A refusal fails the effect with the decider's own error and writes nothing. It is given from the state that the boundary
+   * had at one moment of the call. When others were faster, again and again, until the schedule of tries ends, it fails with
    * `AppendConditionFailed`.
    *
    * Inside a transaction what it appends is committed with it, and nobody else can record what matches until then. While
@@ -313,20 +313,14 @@ const onStore = <Command, State, Event, Refusal>(
     )
   }
 
-  // An append that carries a record, or the first outcome when there is one.
-  const once = (
-    criteria: Criteria,
-    identity: CommandId.Identity,
-    append: Effect.Effect<Decided<State, Event>, Refusal | StoreError>
-  ): Effect.Effect<Decided<State, Event>, Refusal | StoreError> =>
-    Effect.catchIf(
-      append,
-      (error): error is AlreadyRecorded => error instanceof AlreadyRecorded && error.key === identity.key,
-      (error) => recall(criteria, identity, error)
-    )
+  const recalled = (criteria: Criteria, identity: CommandId.Identity) => (error: StoreError) =>
+    error._tag === "AlreadyRecorded" && error.key === identity.key
+      ? recall(criteria, identity, error)
+      : Effect.fail(error)
 
-  // What leads to no events is recorded where it can be. Otherwise it is the answer unless something else was recorded before:
-  // if nothing was by now, then nothing had come of the command when the log was read.
+  // What leads to no events is answered when nothing that matches was committed since the log was read: what was read may be
+  // less than there was when the command came, as long as others have transactions open. It is recorded where it can be.
+  // Otherwise it is looked up then: if nothing is recorded by now, nothing had come of the command when the log was read.
   const withoutEvents = <E extends Refusal | BoundaryTerminated>(
     criteria: Criteria,
     identity: CommandId.Identity | undefined,
@@ -334,22 +328,24 @@ const onStore = <Command, State, Event, Refusal>(
     answer: Effect.Effect<Decided<State, Event>, E>,
     outcome: Outcome.Outcome | undefined
   ): Effect.Effect<Decided<State, Event>, Refusal | E | StoreError> => {
-    if (identity === undefined) {
-      return answer
-    }
-    if (outcome === undefined) {
-      return Effect.flatMap(
-        store.load(scope, { idempotencyKey: identity.key }),
-        ({ recorded }): Effect.Effect<Decided<State, Event>, Refusal | E | StoreError> =>
-          recorded === undefined ? answer : recall(criteria, identity, recorded)
-      )
-    }
+    const condition = { failIfEventsMatch: criteria, after: known.position }
     const check: Write = { stream: scope, expected: ExpectedVersion.Any, events: [] }
-    const recording = store.append(check, { idempotency: [Outcome.record(identity, outcome)] })
-    return Effect.flatMap(
-      once(criteria, identity, Effect.as(recording, { state: known.state, events: [], position: known.position })),
-      () => answer
-    )
+    if (identity === undefined) {
+      return Effect.andThen(store.append(check, { condition }), answer)
+    }
+    return outcome === undefined
+      ? Effect.andThen(
+          store.append(check, { condition }),
+          Effect.flatMap(
+            store.load(scope, { idempotencyKey: identity.key }),
+            ({ recorded }): Effect.Effect<Decided<State, Event>, Refusal | E | StoreError> =>
+              recorded === undefined ? answer : recall(criteria, identity, recorded)
+          )
+        )
+      : Effect.matchEffect(store.append(check, { condition, idempotency: [Outcome.record(identity, outcome)] }), {
+          onSuccess: () => answer,
+          onFailure: recalled(criteria, identity)
+        })
   }
 
   const decideFrom = (
@@ -421,7 +417,7 @@ const onStore = <Command, State, Event, Refusal>(
         }
       )
     )
-    return identity === undefined ? append : once(criteria, identity, append)
+    return identity === undefined ? append : Effect.catch(append, recalled(criteria, identity))
   }
 
   const identify = (command: Command, commandId: string): Effect.Effect<CommandId.Identity, InvalidRequest> => {

@@ -114,8 +114,8 @@ export const lockedTooLate: WrongSql = {
   swaps: [
     [/select ("wrong"\.first_match\([^)]*\)) into v_match;/, ""],
     [
-      /perform ("wrong"\.lock_tags\(null, p_tag_lists,\n)/,
-      'v_match := "wrong".first_match(p_after, p_item_tags, p_item_types);\n  perform $1'
+      /(-- A check without events holds until the transaction ends[^\n]*\n  if p_in_transaction or card)/,
+      'v_match := "wrong".first_match(p_after, p_item_tags, p_item_types);\n  $1'
     ]
   ]
 }

@@ -154,9 +154,12 @@ end`)}`,
 declare
   v_match bigint;
 begin
-  perform ${s}.lock_tags(null, p_tag_lists,
-    array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),
-    p_item_tags is null or array_position(p_item_tags, null) is not null);
+  -- A check without events holds until the transaction ends, as a write does; alone it need not.
+  if p_in_transaction or cardinality(p_ids) > 0 then
+    perform ${s}.lock_tags(null, p_tag_lists,
+      array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),
+      p_item_tags is null or array_position(p_item_tags, null) is not null);
+  end if;
   -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
   select ${s}.first_match(p_after, p_item_tags, p_item_types) into v_match;
   if v_match is null and cardinality(p_keys) > 0 then
