@@ -5,6 +5,7 @@ import { Effect, Schedule } from "effect"
 import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { CannotRun, compare, type Contestant, facts, type Measured, type OpenSuite, type Section } from "./measure.ts"
+import { conditions } from "./conditions.ts"
 import { hotStreams } from "./hotStreams.ts"
 import { imports } from "./imports.ts"
 import * as Pgbench from "./pgbench.ts"
@@ -46,6 +47,7 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
       processes(server, schedule),
       common.execute,
       ...hotStreams(server, schedule),
+      ...conditions(server, schedule),
       Wakeups.delivery(server, schedule),
       ...Wakeups.telling(server, schedule),
       ...(server.isOurs ? [imports(server, schedule)] : []),

@@ -53,6 +53,18 @@ const texts = (lists: ReadonlyArray<ReadonlyArray<string> | undefined>) =>
 const everything = [Append.array(null, PgTypes.OID.text), Append.array(null, PgTypes.OID.text)]
 
 /**
+ * What became of one write with events.
+ */
+export const answerOne = <E>(
+  encoded: Append.Encoded,
+  row: Append.Row,
+  idsAfter: Parameters<typeof Append.answer<E>>[2]
+): Effect.Effect<ReadonlyArray<Written>, AppendError | E> =>
+  Number(row[0]) === Append.Status.forbidden
+    ? Effect.fail(new AppendConditionFailed({ position: Rows.toPosition(row[1]) }))
+    : Append.answer([encoded], [row], idsAfter)
+
+/**
  * What became of the writes. What was made before, or fails without its condition, comes before the condition.
  */
 export const answer = <E>(

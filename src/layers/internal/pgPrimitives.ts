@@ -30,6 +30,7 @@ import * as Rows from "./pgRows.ts"
 import * as Failure from "./storeFailure.ts"
 import * as Tagged from "./tagged.ts"
 import * as Transaction from "./transaction.ts"
+import * as Turnstile from "./turnstile.ts"
 
 /**
  * The store whose tables are in a schema. It announces what it commits, and lets `watch` see how far reads may go.
@@ -51,6 +52,8 @@ export const make = Effect.fnUntraced(function* (
   const position = (operation: string, statement: string) =>
     Effect.map(rows(operation, sql.unsafe(statement)), ([row]) => Rows.toPosition(row![0]))
   const safePosition = watch(position("read", text.safePosition))
+  // The server looks at all of its locks for it, which is no matter for one reader and too much for each of many.
+  const settled = yield* Turnstile.make(safePosition)
   const settledHead = watch(position("read", text.head))
 
   const plainPage = (range: Range): Effect.Effect<Page, StoreUnavailable> => {
@@ -191,6 +194,16 @@ export const make = Effect.fnUntraced(function* (
     options: AppendAllOptions,
     inTransaction: boolean
   ): Effect.Effect<ReadonlyArray<Written>, AppendError> => {
+    const [first] = encoded
+    if (encoded.length === 1 && first.events.length > 0 && options.idempotency.length === 0) {
+      const { values } = sql.unsafe(text.appendIf, [
+        ...Append.single(first, inTransaction),
+        ...Conditions.parameters(condition)
+      ])
+      return Effect.flatMap(inTransaction ? joined(values) : committed(values), ([row]) =>
+        Conditions.answerOne(first, row![0] as Append.Row, idsAfter)
+      )
+    }
     const { values } = sql.unsafe(text.appendConditional, [
       ...Append.several(encoded, inTransaction),
       ...Records.parameters(options),
@@ -297,7 +310,13 @@ export const make = Effect.fnUntraced(function* (
       }),
     readPage: (range) => {
       const tagged = taggedRange(range)
-      return tagged === undefined ? Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe)) : taggedPage(tagged)
+      return tagged === undefined
+        ? Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe))
+        : Effect.withFiber((fiber) =>
+            Transaction.isInside(sql, fiber)
+              ? taggedPage(tagged)
+              : settled.askAlone(taggedPage(tagged), (safe) => taggedPage(tagged, safe))
+          )
     },
     // A transaction has one connection, and what it appends between two pages is to be read as well.
     read: (range) =>
@@ -433,6 +452,7 @@ export const statements = (schema: string) => {
     appendAll: call("append_all", 11),
     tombstone: call("tombstone", 2),
     appendRecorded: call("append_recorded", 15).replace("select", "select * from"),
+    appendIf: call("append_if", 18),
     appendConditional: call("append_conditional", 18).replace("select", "select * from"),
     readTagged: call("read_tagged", 7).replace("select", "select * from"),
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 order by e.version limit $3`,

@@ -94,7 +94,8 @@ begin
   return true;
 end`)}`,
 
-  `create function ${s}.index_tags(p_positions bigint[]) returns boolean language plpgsql volatile as ${body(`
+  `create function ${s}.index_tags(p_positions bigint[]) returns boolean language plpgsql volatile
+set plan_cache_mode = force_generic_plan as ${body(`
 -- Makes the events at these positions, as far as there are any, to be found by their tags.
 begin
   insert into ${s}.tags (tag, position, type)
@@ -118,14 +119,27 @@ returns bigint language plpgsql volatile as ${body(`
 declare
   v_after bigint := p_after;
   v_position bigint;
+  v_first bigint;
+  v_tags text[];
+  v_types text[];
 begin
   if p_tags is null then
     return (select e.position from ${s}.events e where e.position > p_after order by e.position limit 1);
   elsif array_position(p_tags, null) is null then
-    return (select min(m.position) from ${items("p_tags", "p_types")},
-      lateral (
-        select t.position from ${s}.tags t where ${matches(s)} and t.position > p_after order by t.position limit 1
-      ) m);
+    -- One by one: their number is not known to a plan for all at once, which would be made anew each time.
+    for i in 1 .. cardinality(p_tags) loop
+      v_tags := p_tags[i]::text[];
+      v_types := p_types[i]::text[];
+      select t.position into v_first from ${s}.tags t
+        where t.tag = v_tags[1] and t.position > p_after
+          and (v_types is null or t.type = any(v_types))
+          and (cardinality(v_tags) = 1 or (
+            select e.tags @> v_tags from ${s}.events e where e.position = t.position limit 1
+          ))
+        order by t.position limit 1;
+      v_position := least(v_position, v_first);
+    end loop;
+    return v_position;
   end if;
   loop
     select min(w.position) filter (where exists (
@@ -143,6 +157,30 @@ begin
   end loop;
 end`)}`,
 
+  `create function ${s}.append_if(
+  p_stream text, p_expected integer, p_in_transaction boolean,
+  p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_after bigint, p_item_tags text[], p_item_types text[]
+) returns bigint[] language plpgsql volatile as ${body(`
+-- One write with events, if no event after a position matches. Answers what append does; or, when an event matches, why it
+-- would not be made anyway, or the status 7 and the position of the event.
+declare
+  v_match bigint;
+  v_verdict ${s}.verdict;
+begin
+  perform ${s}.lock_tags(p_tags, p_tag_lists, ${exclusive});
+  -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
+  select ${s}.first_match(p_after, p_item_tags, p_item_types) into v_match;
+  if v_match is null then
+    return ${s}.append(p_stream, p_expected, p_in_transaction, p_id, p_type, p_schema_version, p_tags, p_data, p_metadata,
+      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas);
+  end if;
+  select j.status, j.version, j.positions into v_verdict from ${s}.judge(p_stream, p_expected, p_id || coalesce(p_ids, '{}')) j;
+  return case when v_verdict.status = 0 then array[7, v_match]
+    else array[v_verdict.status, v_verdict.version]::bigint[] || v_verdict.positions end;
+end`)}`,
+
   `create function ${s}.append_conditional(
   p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
@@ -156,9 +194,7 @@ declare
 begin
   -- A check without events holds until the transaction ends, as a write does; alone it need not.
   if p_in_transaction or cardinality(p_ids) > 0 then
-    perform ${s}.lock_tags(null, p_tag_lists,
-      array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),
-      p_item_tags is null or array_position(p_item_tags, null) is not null);
+    perform ${s}.lock_tags(null, p_tag_lists, ${exclusive});
   end if;
   -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
   select ${s}.first_match(p_after, p_item_tags, p_item_types) into v_match;
@@ -186,7 +222,7 @@ end`)}`,
 ) returns table (
   r_settled bigint, r_edge bigint, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
   r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
-) language plpgsql volatile as ${body(`
+) language plpgsql volatile set plan_cache_mode = force_generic_plan as ${body(`
 -- The first events of a range that match criteria whose items all have tags, as far as nothing will appear there any more,
 -- and how far that is; and where the range ends. There is one row at least. How far it is may be known already; if not, it
 -- is found out first, for it is a later statement that must read.
@@ -224,6 +260,10 @@ export const judgedAgain = (
                   where e.write = w.n order by e.n)) as v, w.n
               from unnest(p_streams, p_expected) with ordinality as w (stream, expected, n) offset 0
           ) j order by j.n`
+
+// What must not be written by others: of each item its first tag, or anything if an item has no tags.
+const exclusive = `array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),
+    p_item_tags is null or array_position(p_item_tags, null) is not null`
 
 // The offset keeps the texts from being read as arrays once more for each event.
 const items = (tags: string, types: string): string =>

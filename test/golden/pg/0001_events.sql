@@ -60,7 +60,8 @@ begin
 end
 $body$;
 
-create function "effect_decider".index_tags(p_positions bigint[]) returns boolean language plpgsql volatile as $body$
+create function "effect_decider".index_tags(p_positions bigint[]) returns boolean language plpgsql volatile
+set plan_cache_mode = force_generic_plan as $body$
 -- Makes the events at these positions, as far as there are any, to be found by their tags.
 begin
   insert into "effect_decider".tags (tag, position, type)
@@ -605,18 +606,27 @@ returns bigint language plpgsql volatile as $body$
 declare
   v_after bigint := p_after;
   v_position bigint;
+  v_first bigint;
+  v_tags text[];
+  v_types text[];
 begin
   if p_tags is null then
     return (select e.position from "effect_decider".events e where e.position > p_after order by e.position limit 1);
   elsif array_position(p_tags, null) is null then
-    return (select min(m.position) from (select i.tags::text[] as tags, i.types::text[] as types from unnest(p_tags, p_types) as i (tags, types) offset 0) i,
-      lateral (
-        select t.position from "effect_decider".tags t where t.tag = i.tags[1]
-          and (i.types is null or t.type = any(i.types))
-          and (cardinality(i.tags) = 1 or (
-            select e.tags @> i.tags from "effect_decider".events e where e.position = t.position limit 1
-          )) and t.position > p_after order by t.position limit 1
-      ) m);
+    -- One by one: their number is not known to a plan for all at once, which would be made anew each time.
+    for i in 1 .. cardinality(p_tags) loop
+      v_tags := p_tags[i]::text[];
+      v_types := p_types[i]::text[];
+      select t.position into v_first from "effect_decider".tags t
+        where t.tag = v_tags[1] and t.position > p_after
+          and (v_types is null or t.type = any(v_types))
+          and (cardinality(v_tags) = 1 or (
+            select e.tags @> v_tags from "effect_decider".events e where e.position = t.position limit 1
+          ))
+        order by t.position limit 1;
+      v_position := least(v_position, v_first);
+    end loop;
+    return v_position;
   end if;
   loop
     select min(w.position) filter (where exists (
@@ -635,6 +645,32 @@ begin
 end
 $body$;
 
+create function "effect_decider".append_if(
+  p_stream text, p_expected integer, p_in_transaction boolean,
+  p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_after bigint, p_item_tags text[], p_item_types text[]
+) returns bigint[] language plpgsql volatile as $body$
+-- One write with events, if no event after a position matches. Answers what append does; or, when an event matches, why it
+-- would not be made anyway, or the status 7 and the position of the event.
+declare
+  v_match bigint;
+  v_verdict "effect_decider".verdict;
+begin
+  perform "effect_decider".lock_tags(p_tags, p_tag_lists, array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),
+    p_item_tags is null or array_position(p_item_tags, null) is not null);
+  -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
+  select "effect_decider".first_match(p_after, p_item_tags, p_item_types) into v_match;
+  if v_match is null then
+    return "effect_decider".append(p_stream, p_expected, p_in_transaction, p_id, p_type, p_schema_version, p_tags, p_data, p_metadata,
+      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas);
+  end if;
+  select j.status, j.version, j.positions into v_verdict from "effect_decider".judge(p_stream, p_expected, p_id || coalesce(p_ids, '{}')) j;
+  return case when v_verdict.status = 0 then array[7, v_match]
+    else array[v_verdict.status, v_verdict.version]::bigint[] || v_verdict.positions end;
+end
+$body$;
+
 create function "effect_decider".append_conditional(
   p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
@@ -648,9 +684,8 @@ declare
 begin
   -- A check without events holds until the transaction ends, as a write does; alone it need not.
   if p_in_transaction or cardinality(p_ids) > 0 then
-    perform "effect_decider".lock_tags(null, p_tag_lists,
-      array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),
-      p_item_tags is null or array_position(p_item_tags, null) is not null);
+    perform "effect_decider".lock_tags(null, p_tag_lists, array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),
+    p_item_tags is null or array_position(p_item_tags, null) is not null);
   end if;
   -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
   select "effect_decider".first_match(p_after, p_item_tags, p_item_types) into v_match;
@@ -689,7 +724,7 @@ create function "effect_decider".read_tagged(
 ) returns table (
   r_settled bigint, r_edge bigint, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
   r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
-) language plpgsql volatile as $body$
+) language plpgsql volatile set plan_cache_mode = force_generic_plan as $body$
 -- The first events of a range that match criteria whose items all have tags, as far as nothing will appear there any more,
 -- and how far that is; and where the range ends. There is one row at least. How far it is may be known already; if not, it
 -- is found out first, for it is a later statement that must read.
