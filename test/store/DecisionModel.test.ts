@@ -55,7 +55,7 @@ const account = (
   )
 
 const answerOf = <A, E>(exit: Exit.Exit<A, E>) =>
-  Exit.isSuccess(exit) ? exit.value : (Result.getOrThrow(Exit.findError(exit)) as E)
+  Exit.isSuccess(exit) ? exit.value : Result.getOrThrow(Exit.findError(exit))
 
 /** What a command was answered, in words that the hosts have in common. */
 const outcomeOf = <E extends { readonly _tag: string }>(
@@ -363,7 +363,7 @@ describe("DecisionModel", () => {
       const { watched } = yield* overtaken(Infinity)
       const model = yield* account(watched, "1", { retry: Schedule.recurs(3) })
       const error = yield* Effect.flip(model.execute(deposit(1)))
-      assert.deepStrictEqual(error, new StoreError.AppendConditionFailed({ position: 4n as never }))
+      assert.deepStrictEqual(error, new StoreError.AppendConditionFailed({ position: 4n }))
     })
   )
 

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Result, Schedule, Schema } from "effect"
-import { Criteria, Decider, DecisionModel, EventSchema, EventStore, StoreError, StreamId } from "effect-decider"
+import { Criteria, Decider, DecisionModel, EventSchema, type EventStore, StoreError, StreamId } from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
 import * as PgEventStore from "effect-decider/layers/PgEventStore"
 import * as SqliteEventStore from "effect-decider/layers/SqliteEventStore"

@@ -101,18 +101,25 @@ export const cachedSequence: WrongSql = { swaps: [["cache 1 owned", "cache 20 ow
 
 /** No append locks its tags, so what is looked at is not what there is at the commit. */
 export const noTagLocks: WrongSql = {
-  swaps: [["    if v_is_exclusive then", "    continue;\n    if v_is_exclusive then"]]
+  swaps: [
+    ["    v_last := v_lock >> 1;", "    continue;"],
+    [/if p_is_exclusive then\n\s+if pg_advisory_xact_lock\(/, "if false then if pg_advisory_xact_lock("]
+  ]
 }
 
 /** A condition does not wait for those who are about to commit what it forbids. */
 export const ignoresInFlight: WrongSql = {
-  swaps: [["perform pg_advisory_xact_lock(", "perform pg_try_advisory_xact_lock("]]
+  swaps: [["if pg_advisory_xact_lock(", "if pg_try_advisory_xact_lock("]]
 }
 
 /** A condition is looked at and then the locks are taken. */
 export const lockedTooLate: WrongSql = {
   swaps: [
     [/select ("wrong"\.first_match\([^)]*\)) into v_match;/, ""],
+    [
+      /perform ("wrong"\.lock_tags\(p_tags, p_tag_lists, array)/,
+      'v_match := "wrong".first_match(p_after, p_item_tags, p_item_types);\n  perform $1'
+    ],
     [
       /(-- A check without events holds until the transaction ends[^\n]*\n  if p_in_transaction or card)/,
       'v_match := "wrong".first_match(p_after, p_item_tags, p_item_types);\n  $1'
@@ -123,11 +130,8 @@ export const lockedTooLate: WrongSql = {
 /** Writers have no lock in common, so a condition that names no tag waits for nobody. */
 export const noCommonLock: WrongSql = {
   swaps: [
-    [/if pg_advisory_xact_lock_shared\([^,]*tags[^,]*, -1\) is null then end if;/g, ""],
-    [
-      "select -1 as key, p_is_exclusive as is_exclusive\n",
-      "select -1 as key, true as is_exclusive where p_is_exclusive\n"
-    ]
+    [/elsif pg_advisory_xact_lock_shared\([^,]*tags[^,]*, -1\) is null then/g, "elsif false then"],
+    [/if pg_advisory_xact_lock_shared\([^,]*tags[^,]*, -1\) is null then/g, "if false then"]
   ]
 }
 

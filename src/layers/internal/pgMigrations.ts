@@ -161,10 +161,11 @@ end`)}`,
   `create function ${s}.append(
   p_stream text, p_expected integer, p_in_transaction boolean,
   p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
-  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[]
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_is_locked boolean default false
 ) returns bigint[] language plpgsql volatile as ${body(`
 -- One write: its first event, if it has any, and the further ones. Answers the status and the version of its verdict, and
--- the positions. Never fails for a lost race, so a surrounding transaction stays usable.
+-- the positions. Never fails for a lost race, so a surrounding transaction stays usable. The caller may have locked its tags.
 declare
   -- The version to write after; -1 when the stream must be looked at first.
   v_current integer := p_expected;
@@ -174,7 +175,7 @@ declare
   v_verdict ${s}.verdict;
 begin
   if p_id is not null then
-    ${Tagging.lockWritten(s, "p_tags", "p_tag_lists")}
+    ${Tagging.lockWritten(s, "not p_is_locked and (p_tags <> '{}' or p_tag_lists is not null)", "p_tags", "p_tag_lists")}
     ${enter(s)}
   end if;
   loop
@@ -362,7 +363,7 @@ declare
 begin
   -- Before the block below, whose rollback would release it.
   if v_count > 0 then
-    ${Tagging.lockWritten(s, "null", "p_tag_lists")}
+    ${Tagging.lockWritten(s, "p_tag_lists is not null", "null", "p_tag_lists")}
     ${enter(s)}
   end if;
   v_firsts := array(select (sum(w.count) over (order by w.n) - w.count + 1)::integer

@@ -26,11 +26,11 @@ const lockOf = (tag: string): string => `hashtext(${tag}) & 1023`
 export const commonLock = (s: string): string => `pg_advisory_xact_lock_shared(${lockClass(s)}, ${common})`
 
 /**
- * The statement of a function that locks the tags to be written, where there are any: an array, and an array of arrays as
+ * The statement of a function that locks the tags to be written, on a condition: an array, and an array of arrays as
  * texts.
  */
-export const lockWritten = (s: string, tags: string, lists: string): string =>
-  `if ${[...(tags === "null" ? [] : [`${tags} <> '{}'`]), `${lists} is not null`].join(" or ")} then
+export const lockWritten = (s: string, condition: string, tags: string, lists: string): string =>
+  `if ${condition} then
       perform ${s}.lock_tags(${tags}, ${lists}, null, false);
     end if;`
 
@@ -71,24 +71,39 @@ returns boolean language plpgsql volatile as ${body(`
 -- if nobody else may write at all. One order for all, and each lock once in the stronger mode: a lock that is held in share
 -- mode is never made exclusive.
 declare
-  v_key integer;
-  v_is_exclusive boolean;
+  -- Of each lock twice its number, and one more in share mode: sorted, the stronger mode of a lock comes first.
+  v_locks integer[];
+  v_lock integer;
+  v_last integer;
 begin
-  for v_key, v_is_exclusive in
-    select k.key, bool_or(k.is_exclusive) from (
-      select ${common} as key, p_is_exclusive as is_exclusive
+  if p_tag_lists is null then
+    v_locks := array(
+      select 2 * (${lockOf("t.tag")}) + 1 from unnest(p_tags) as t (tag)
       union all
-      select ${lockOf("t.tag")}, false from unnest(p_tags) as t (tag)
-      union all
-      select ${lockOf("t.tag")}, false from unnest(p_tag_lists) as l (list), unnest(l.list::text[]) as t (tag)
-      union all
-      select ${lockOf("t.tag")}, true from unnest(p_exclusive) as t (tag)
-    ) k group by k.key order by k.key
-  loop
-    if v_is_exclusive then
-      perform pg_advisory_xact_lock(${lockClass(s)}, v_key);
-    else
-      perform pg_advisory_xact_lock_shared(${lockClass(s)}, v_key);
+      select 2 * (${lockOf("t.tag")}) from unnest(p_exclusive) as t (tag)
+      order by 1);
+  else
+    v_locks := array(
+      select 2 * (${lockOf("t.tag")}) + 1 from unnest(p_tags) as t (tag)
+      union
+      select 2 * (${lockOf("t.tag")}) + 1 from unnest(p_tag_lists) as l (list), unnest(l.list::text[]) as t (tag)
+      union
+      select 2 * (${lockOf("t.tag")}) from unnest(p_exclusive) as t (tag)
+      order by 1);
+  end if;
+  -- Calls as expressions, because statements cost more.
+  if p_is_exclusive then
+    if pg_advisory_xact_lock(${lockClass(s)}, ${common}) is null then end if;
+  elsif ${commonLock(s)} is null then
+  end if;
+  foreach v_lock in array v_locks loop
+    if v_lock >> 1 = v_last then
+      continue;
+    end if;
+    v_last := v_lock >> 1;
+    if v_lock & 1 = 0 then
+      if pg_advisory_xact_lock(${lockClass(s)}, v_last) is null then end if;
+    elsif pg_advisory_xact_lock_shared(${lockClass(s)}, v_last) is null then
     end if;
   end loop;
   return true;
@@ -174,7 +189,7 @@ begin
   select ${s}.first_match(p_after, p_item_tags, p_item_types) into v_match;
   if v_match is null then
     return ${s}.append(p_stream, p_expected, p_in_transaction, p_id, p_type, p_schema_version, p_tags, p_data, p_metadata,
-      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas);
+      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, true);
   end if;
   select j.status, j.version, j.positions into v_verdict from ${s}.judge(p_stream, p_expected, p_id || coalesce(p_ids, '{}')) j;
   return case when v_verdict.status = 0 then array[7, v_match]

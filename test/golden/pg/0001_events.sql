@@ -36,24 +36,39 @@ returns boolean language plpgsql volatile as $body$
 -- if nobody else may write at all. One order for all, and each lock once in the stronger mode: a lock that is held in share
 -- mode is never made exclusive.
 declare
-  v_key integer;
-  v_is_exclusive boolean;
+  -- Of each lock twice its number, and one more in share mode: sorted, the stronger mode of a lock comes first.
+  v_locks integer[];
+  v_lock integer;
+  v_last integer;
 begin
-  for v_key, v_is_exclusive in
-    select k.key, bool_or(k.is_exclusive) from (
-      select -1 as key, p_is_exclusive as is_exclusive
+  if p_tag_lists is null then
+    v_locks := array(
+      select 2 * (hashtext(t.tag) & 1023) + 1 from unnest(p_tags) as t (tag)
       union all
-      select hashtext(t.tag) & 1023, false from unnest(p_tags) as t (tag)
-      union all
-      select hashtext(t.tag) & 1023, false from unnest(p_tag_lists) as l (list), unnest(l.list::text[]) as t (tag)
-      union all
-      select hashtext(t.tag) & 1023, true from unnest(p_exclusive) as t (tag)
-    ) k group by k.key order by k.key
-  loop
-    if v_is_exclusive then
-      perform pg_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, v_key);
-    else
-      perform pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_key);
+      select 2 * (hashtext(t.tag) & 1023) from unnest(p_exclusive) as t (tag)
+      order by 1);
+  else
+    v_locks := array(
+      select 2 * (hashtext(t.tag) & 1023) + 1 from unnest(p_tags) as t (tag)
+      union
+      select 2 * (hashtext(t.tag) & 1023) + 1 from unnest(p_tag_lists) as l (list), unnest(l.list::text[]) as t (tag)
+      union
+      select 2 * (hashtext(t.tag) & 1023) from unnest(p_exclusive) as t (tag)
+      order by 1);
+  end if;
+  -- Calls as expressions, because statements cost more.
+  if p_is_exclusive then
+    if pg_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
+  elsif pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then
+  end if;
+  foreach v_lock in array v_locks loop
+    if v_lock >> 1 = v_last then
+      continue;
+    end if;
+    v_last := v_lock >> 1;
+    if v_lock & 1 = 0 then
+      if pg_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, v_last) is null then end if;
+    elsif pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_last) is null then
     end if;
   end loop;
   return true;
@@ -168,10 +183,11 @@ $body$;
 create function "effect_decider".append(
   p_stream text, p_expected integer, p_in_transaction boolean,
   p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
-  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[]
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_is_locked boolean default false
 ) returns bigint[] language plpgsql volatile as $body$
 -- One write: its first event, if it has any, and the further ones. Answers the status and the version of its verdict, and
--- the positions. Never fails for a lost race, so a surrounding transaction stays usable.
+-- the positions. Never fails for a lost race, so a surrounding transaction stays usable. The caller may have locked its tags.
 declare
   -- The version to write after; -1 when the stream must be looked at first.
   v_current integer := p_expected;
@@ -181,7 +197,7 @@ declare
   v_verdict "effect_decider".verdict;
 begin
   if p_id is not null then
-    if p_tags <> '{}' or p_tag_lists is not null then
+    if not p_is_locked and (p_tags <> '{}' or p_tag_lists is not null) then
       perform "effect_decider".lock_tags(p_tags, p_tag_lists, null, false);
     end if;
     -- Calls as expressions, because statements cost more.
@@ -663,7 +679,7 @@ begin
   select "effect_decider".first_match(p_after, p_item_tags, p_item_types) into v_match;
   if v_match is null then
     return "effect_decider".append(p_stream, p_expected, p_in_transaction, p_id, p_type, p_schema_version, p_tags, p_data, p_metadata,
-      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas);
+      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, true);
   end if;
   select j.status, j.version, j.positions into v_verdict from "effect_decider".judge(p_stream, p_expected, p_id || coalesce(p_ids, '{}')) j;
   return case when v_verdict.status = 0 then array[7, v_match]
