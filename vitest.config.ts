@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
 
 // The source condition makes `import ... from "effect-decider"` mean `src`, so tests need no build. The other conditions
@@ -15,6 +16,8 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 20_000,
-    sequence: { concurrent: false }
+    sequence: { concurrent: false },
+    // Much of the time is spent in waiting for databases and processes, so two at once also where there are two cores.
+    maxWorkers: Math.max(2, availableParallelism() - 1)
   }
 })

@@ -17,7 +17,8 @@ import * as Schema from "effect/Schema"
  * - `causationId`: the id of the event or command that directly led to this event.
  * - `commandId`: the id of the command that was decided.
  * - `actor`: who asked for it, for example a user id.
- * - `traceparent`: the W3C trace context of the span that appended it.
+ * - `traceparent`: the W3C trace context of the span that led to it, so that whoever reads the event can go on with its trace.
+ *   `NewEvent.make` and command handlers set it to the current span's, unless the program has set it.
  *
  * @category models
  * @since 0.1.0
@@ -37,6 +38,34 @@ export type Metadata = {
  * @since 0.1.0
  */
 export const empty: Metadata = {}
+
+/**
+ * The metadata of what follows from an event: the event is its cause, and it belongs to whatever the event belongs to.
+ *
+ * What belongs together has the correlation id of the first event, or its id if it has none. The actor stays. The other
+ * fields are about that event alone and are left out.
+ *
+ * **Example** (A receipt that follows from a payment)
+ *
+ * ```ts
+ * import { Metadata } from "effect-decider"
+ *
+ * const paid = { id: "event-7", metadata: { actor: "user-3", commandId: "payment-1" } }
+ * const followUp = Metadata.causedBy(paid)
+ * followUp // => { correlationId: "event-7", causationId: "event-7", actor: "user-3" }
+ *
+ * const printed = { id: "event-8", metadata: followUp }
+ * Metadata.causedBy(printed) // => { correlationId: "event-7", causationId: "event-8", actor: "user-3" }
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const causedBy = ({ id, metadata }: { readonly id: string; readonly metadata: Metadata }): Metadata => ({
+  correlationId: metadata.correlationId ?? id,
+  causationId: id,
+  ...(metadata.actor === undefined ? undefined : { actor: metadata.actor })
+})
 
 /**
  * Schema for {@link Metadata}.

@@ -13,7 +13,6 @@
 import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -34,6 +33,7 @@ import { AppendConditionFailed, type AppendError, type ImportError, VersionConfl
 import * as StreamId from "../store/StreamId.ts"
 import * as StreamVersion from "../store/StreamVersion.ts"
 import * as Listeners from "./internal/listeners.ts"
+import { recordedTime } from "./internal/recordedTime.ts"
 
 /**
  * How many events a page of a filtered read looks at, at most. A page that stops there says so: its `isEnd` is false.
@@ -125,6 +125,7 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
     })
 
   return EventStore.make({
+    system: { name: "memory", isInstant: true },
     appendAll: (writes, options) => writing((turn, fiber) => appended(turn, writes, options, fiber)),
     load: (stream, after, idempotencyKey) =>
       reading((visible, turn) => {
@@ -231,7 +232,6 @@ class Log {
   /** The names of the streams, sorted when a listing needs them; none until there is a listing. */
   private names: Array<StreamId.StreamId> | undefined = undefined
   private isSorted = false
-  private now: DateTime.Utc = utc(0)
 
   stream(stream: StreamId.StreamId): ReadonlyArray<RecordedEvent> {
     return this.streams.get(stream) ?? noEvents
@@ -333,7 +333,7 @@ class Log {
       ...event,
       stream,
       position: BigInt(this.events.length + 1) as Position,
-      recordedAt: utc(recordedAt.epochMilliseconds)
+      recordedAt: recordedTime(recordedAt.epochMilliseconds)
     })
     this.events.push(imported)
     recorded.push(imported)
@@ -345,10 +345,7 @@ class Log {
     events: ReadonlyArray<NewEvent>,
     clock: Clock.Clock
   ): EventStore.Written {
-    const millis = clock.currentTimeMillisUnsafe()
-    if (millis !== this.now.epochMilliseconds) {
-      this.now = utc(millis)
-    }
+    const recordedAt = recordedTime(clock.currentTimeMillisUnsafe())
     const positions: Array<Position> = []
     for (let i = 0; i < events.length; i++) {
       const { data, id, metadata, schemaVersion, tags, type } = events[i]!
@@ -363,7 +360,7 @@ class Log {
         stream,
         version: StreamVersion.make(recorded.length + 1),
         position,
-        recordedAt: this.now
+        recordedAt
       })
       this.events.push(event)
       recorded.push(event)
@@ -730,7 +727,3 @@ const toIndex = (position: Position, visible: number): number =>
 const headOf = (visible: number): Position => BigInt(visible) as Position
 
 const positionAt = (index: number): Position => BigInt(index + 1) as Position
-
-// One for all events of a millisecond, so a reader must not be able to change it.
-const utc = (millis: number): DateTime.Utc =>
-  Object.defineProperty(DateTime.makeUnsafe(millis), "epochMilliseconds", { writable: false, configurable: false })

@@ -111,6 +111,7 @@ export const make = Effect.fnUntraced(function* (
   const importBatch = Import.make(writer)
 
   return EventStore.make({
+    system: { name: "sqlite" },
     appendAll: (writes, options) =>
       Effect.withFiber((fiber) => announcing(appendAll(writes, options), Transaction.isInside(writer, fiber))),
     load: (stream, after, idempotencyKey) =>

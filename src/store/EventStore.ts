@@ -19,6 +19,7 @@ import type * as Criteria from "./Criteria.ts"
 import * as ExpectedVersion from "./ExpectedVersion.ts"
 import * as Admission from "./internal/admission.ts"
 import * as Import from "./internal/import.ts"
+import * as Observed from "./internal/observed.ts"
 import * as Pages from "./internal/pages.ts"
 import type { NewEvent } from "./NewEvent.ts"
 import type { Position } from "./Position.ts"
@@ -686,12 +687,16 @@ export interface NameRange {
  * What the maker of a store writes. Everything it is given has been checked, and the events are private copies whose data,
  * metadata and tags are frozen.
  *
- * `read` is for stores that can do better than to ask for page after page with `readPage`.
+ * `system` says what the store is. One that says so has spans and durations for everything that is asked of it; see the guide
+ * to observability.
+ *
+ * `pagesOfRead` is for stores that can do better than to ask for each page of a read with `readPage`.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Primitives {
+  readonly system?: StoreSystem | undefined
   /**
    * In a transaction nothing is committed yet, so an append there never fails with `CommitUnknown`.
    */
@@ -706,7 +711,7 @@ export interface Primitives {
   ) => Effect.Effect<LoadedStream, ReadError>
   readonly readStreamPage: (stream: StreamId, range: StreamRange) => Effect.Effect<StreamPage, ReadError>
   readonly readPage: (range: Range) => Effect.Effect<Page, ReadError>
-  readonly read?: ((range: Range) => Stream.Stream<RecordedEvent, ReadError>) | undefined
+  readonly pagesOfRead?: Effect.Effect<PagesOfRead> | undefined
   readonly streamVersion: (stream: StreamId) => Effect.Effect<StreamVersion, ReadError>
   /** The version of a stream before its first event that was recorded after a time, in milliseconds since 1970. */
   readonly versionAt: (stream: StreamId, until: number) => Effect.Effect<StreamVersion, ReadError>
@@ -726,6 +731,37 @@ export interface Primitives {
   readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TransactionError, R>
   /** Removes the records from before a moment, in milliseconds since 1970. */
   readonly purgeIdempotencyRecords: (before: number) => Effect.Effect<number, TransactionError>
+}
+
+/**
+ * What a store is, to those who look at its spans and metrics.
+ *
+ * - `name`: the system that has the events, by the names that OpenTelemetry gives: `postgresql`, `sqlite`.
+ * - `namespace`: which of its databases it is, where there may be several.
+ * - `server`: where the server is, if it is asked over a connection.
+ * - `isInstant`: whether it never waits for anything. Then nobody wants to know how long it takes, and to measure it would
+ *   cost a good part of what it takes, so there are spans but no durations.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StoreSystem {
+  readonly name: string
+  readonly namespace?: string | undefined
+  readonly server?: { readonly address: string; readonly port?: number | undefined } | undefined
+  readonly isInstant?: boolean | undefined
+}
+
+/**
+ * How the pages of one read are read. With `isAhead` each page is asked for when the consumer is given the one before, for
+ * stores in another process, which can work meanwhile.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PagesOfRead {
+  readonly readPage: Primitives["readPage"]
+  readonly isAhead: boolean
 }
 
 /**
@@ -758,7 +794,8 @@ export const pageSize = Pages.pageSize
  * @category constructors
  * @since 0.1.0
  */
-export const make = (primitives: Primitives): EventStore["Service"] => {
+export const make = (given: Primitives): EventStore["Service"] => {
+  const primitives = Observed.make(given)
   const readPage = (options?: ReadOptions) => {
     const range = Admission.range(options)
     return Result.isFailure(range)
@@ -807,9 +844,13 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
       const range = Admission.range(options)
       return Result.isFailure(range)
         ? Stream.fail(range.failure)
-        : primitives.read === undefined
+        : primitives.pagesOfRead === undefined
           ? Pages.onDemand(primitives.readPage, range.success)
-          : primitives.read(range.success)
+          : Stream.unwrap(
+              Effect.map(primitives.pagesOfRead, ({ isAhead, readPage }) =>
+                isAhead ? Pages.oneAhead(readPage, range.success) : Pages.onDemand(readPage, range.success)
+              )
+            )
     },
     readPage,
     streamVersion: (stream) => {
@@ -827,7 +868,7 @@ export const make = (primitives: Primitives): EventStore["Service"] => {
         // Sent again, it finds its own tombstone or makes it.
         const close = () => primitives.tombstone(stream, expected)
         return issue === undefined
-          ? resolved(close, close)
+          ? resolved(close(), close)
           : Effect.fail(new InvalidRequest({ operation: "tombstone", issue }))
       }),
     head: primitives.head,
@@ -850,24 +891,22 @@ const appendResolved = (
   writes: NonEmptyReadonlyArray<Write>,
   options: Omit<AppendAllOptions, "isRetry">
 ) =>
-  resolved(
-    () => primitives.appendAll(writes, { ...options, isRetry: false }),
-    () => primitives.appendAll(writes, { ...options, isRetry: true })
+  resolved(primitives.appendAll(writes, { ...options, isRetry: false }), () =>
+    primitives.appendAll(writes, { ...options, isRetry: true })
   )
 
 const resolved = <A, E extends StoreError>(
-  first: () => Effect.Effect<A, E | CommitUnknown>,
+  first: Effect.Effect<A, E | CommitUnknown>,
   again: () => Effect.Effect<A, E | CommitUnknown>
 ): Effect.Effect<A, E | CommitUnknown> =>
-  Effect.catchIf(
-    first(),
-    (error) => error._tag === "CommitUnknown",
-    (unknown) =>
-      again().pipe(
-        Effect.retry({ schedule: resolving, while: (error) => error._tag === "CommitUnknown" || isRetryable(error) }),
-        Effect.mapError((error) => (error._tag === "StoreUnavailable" ? unknown : error))
-      )
+  Effect.catchIf(first, isUnknown, (unknown) =>
+    again().pipe(
+      Effect.retry({ schedule: resolving, while: (error) => isUnknown(error) || isRetryable(error) }),
+      Effect.mapError((error) => (error._tag === "StoreUnavailable" ? unknown : error))
+    )
   )
+
+const isUnknown = (error: StoreError): boolean => error._tag === "CommitUnknown"
 
 const nothingElse: Omit<AppendAllOptions, "isRetry"> = { idempotency: [] }
 

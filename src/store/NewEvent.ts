@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import * as Metadata from "../decider/Metadata.ts"
 import * as EventId from "./EventId.ts"
+import * as Telemetry from "./internal/telemetry.ts"
 
 /**
  * An event that is to be appended: identity, what happened, and what is known about it besides.
@@ -32,7 +33,8 @@ export interface NewEvent {
 }
 
 /**
- * Makes an event with a new id and the current metadata.
+ * Makes an event with a new id and the current metadata, and with the trace context of the current span. Metadata that is
+ * given is taken as it is.
  *
  * **Gotchas**
  *
@@ -67,7 +69,9 @@ export const make = Effect.fnUntraced(function* (event: {
     type: event.type,
     schemaVersion: event.schemaVersion ?? 1,
     data: event.data,
-    metadata: event.metadata ?? (yield* Metadata.Current),
+    metadata: event.metadata ?? (yield* current),
     tags: event.tags ?? []
   }
 })
+
+const current = Effect.withFiber((fiber) => Effect.succeed(Telemetry.stamped(fiber.getRef(Metadata.Current), fiber)))

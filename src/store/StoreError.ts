@@ -262,8 +262,9 @@ export class CommitUnknown extends Schema.TaggedError<CommitUnknown>("effect-dec
   override get message(): string {
     return (
       `The answer to ${this.operation} was lost (${causeOf(this.cause)}), so nobody knows whether it took effect. ` +
-      "An append may be repeated with the same event ids and a command with the same command id: what is stored already is " +
-      "not stored twice. Before you repeat a transaction or a command without an id, read what is stored."
+      "A command may be repeated with the same command id, and an append to an exact version or to no stream with the same " +
+      "event ids: what is stored already is not stored twice. An append that expects less is recognised only while others " +
+      "have not appended after it, unless it carries an idempotency record. Before you repeat anything else, read what is stored."
     )
   }
 }

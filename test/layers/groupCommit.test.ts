@@ -48,6 +48,7 @@ const setUp = Effect.fnUntraced(function* (options: Partial<GroupCommit.Options<
       return Deferred.await(answer)
     })
   const append = yield* GroupCommit.make<Member>({
+    system: { name: "test" },
     lanes: 1,
     minShare: 4,
     maxMembers: 4,

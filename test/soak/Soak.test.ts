@@ -48,7 +48,7 @@ describe("kill -9 under load loses, halves, doubles and skips nothing", () => {
       Effect.gen(function* () {
         const { mustBeZero } = yield* Soak.sqlite({
           seed,
-          millis: 200,
+          millis: 1000,
           writers: 1,
           fibers: 4,
           pause: 4,

@@ -313,7 +313,7 @@ const run = Effect.fnUntraced(function* (options: Options, { place, store, victi
           streams: versions.size,
           "actions acknowledged": said.A.size,
           "actions taken back": said.R.size,
-          "transactions whose outcome nobody was told": said.U.size,
+          "actions whose outcome nobody was told": said.U.size,
           "actions there of which nobody was told, for their process was killed": names.filter(
             (name) => !said.A.has(name) && !said.U.has(name)
           ).length,

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { StreamId } from "effect-decider"
+import * as Schema from "effect/Schema"
 import { Buffer } from "node:buffer"
 
 describe("StreamId.Order", () => {
@@ -23,5 +24,23 @@ describe("StreamId.Order", () => {
         assert.strictEqual(StreamId.Order(one, other), Buffer.compare(Buffer.from(one), Buffer.from(other)))
       }
     }
+  })
+})
+
+describe("StreamId.is", () => {
+  it("agrees with the schema", () => {
+    const isByPattern = Schema.is(StreamId.StreamId)
+    const parts = ["", "-", "a", "\n", "\ud800", "\u{10000}"]
+    const found = new Set<boolean>()
+    for (const first of parts) {
+      for (const second of parts) {
+        for (const third of parts) {
+          const text = first + second + third
+          assert.strictEqual(StreamId.is(text), isByPattern(text), JSON.stringify(text))
+          found.add(StreamId.is(text))
+        }
+      }
+    }
+    assert.strictEqual(found.size, 2)
   })
 })

@@ -137,7 +137,7 @@ const inMemory: Readonly<Record<string, readonly [wrong: Layer.Layer<EventStore>
   ]
 }
 
-/** Runs the cases that are to be red, again when one shows it only sooner or later, and those that are to be green. */
+/** Runs the cases that are to be red and those that are to be green, again when one shows it only sooner or later. */
 const catches = Effect.fnUntraced(function* <R>(
   cases: ReadonlyArray<StoreConformance.Case<R>>,
   red: Red,
@@ -146,18 +146,21 @@ const catches = Effect.fnUntraced(function* <R>(
   for (const name of green) {
     const found = cases.find((one) => one.name === name)
     assert.isDefined(found, name)
-    yield* found.run
+    let message = yield* outcome(found)
+    for (let i = 0; i < patience && message !== isGreen; i++) {
+      message = yield* outcome(found)
+    }
+    assert.strictEqual(message, isGreen, name)
   }
   for (const [name, issue] of Object.entries(red)) {
     const found = cases.find((one) => one.name === name)
     assert.isDefined(found, name)
     assert.isUndefined(found.skipped)
-    let failure = yield* Effect.result(found.run)
-    for (let i = 0; i < patience && failure._tag === "Success"; i++) {
-      failure = yield* Effect.result(found.run)
+    let message = yield* outcome(found)
+    for (let i = 0; i < patience && !issue.test(message); i++) {
+      message = yield* outcome(found)
     }
-    assert.isTrue(failure._tag === "Failure", `green: ${name}`)
-    assert.match(failure._tag === "Failure" ? failure.failure.message : "", issue)
+    assert.match(message, issue)
   }
   if (process.env["WRONG_STORES"] === "all") {
     for (const { name, run } of cases.filter(({ skipped }) => skipped === undefined)) {
@@ -169,7 +172,13 @@ const catches = Effect.fnUntraced(function* <R>(
   }
 })
 
-// A statement's snapshot and its end are some microseconds apart: one run of the stress nearly always meets them.
+const isGreen = "green"
+
+const outcome = <R>({ run }: StoreConformance.Case<R>) =>
+  Effect.match(run, { onFailure: ({ message }) => message, onSuccess: () => isGreen })
+
+// A statement's snapshot and its end are some microseconds apart: one run of the stress nearly always meets them. And a store
+// that goes by the horizon of transactions waits for those of other databases, where other tests run.
 const patience = 4
 
 const hooks: StoreConformance.Options<PgClient.PgClient> = {

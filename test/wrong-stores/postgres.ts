@@ -46,11 +46,14 @@ export const xidOrder: WrongSql = {
   ]
 }
 
-/** How far a read may go is found out by the statement that reads, whose snapshot is older than the answer. */
+/**
+ * How far a read may go is found out by the statement that reads, whose snapshot is older than the answer: by microseconds
+ * that the machine decides on, so here they are two milliseconds.
+ */
 export const boundInside: WrongSql = {
   swaps: [
     [/^select "wrong"\.safe_position\(\)$/, "select 9223372036854775807"],
-    [/e\.position <= (\$2|«»)/g, `e.position <= least($1, (select "wrong".safe_position()))`]
+    [/e\.position <= (\$2|«»)/g, `e.position <= least($1, (select "wrong".safe_position() from pg_sleep(0.002)))`]
   ]
 }
 

@@ -13,9 +13,11 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import type * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import type { Written } from "../../store/EventStore.ts"
+import type * as Tracer from "effect/Tracer"
+import type { StoreSystem, Written } from "../../store/EventStore.ts"
 import { type AppendError, CommitUnknown, StoreUnavailable } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
+import * as GroupTelemetry from "./groupTelemetry.ts"
 
 /**
  * What can be batched: an append to one stream, and how large it is.
@@ -32,15 +34,17 @@ export interface Member {
 export type Verdict = Result.Result<Written, AppendError> | undefined
 
 /**
+ * - `system`: whose batches they are, for those who look at spans and metrics.
  * - `lanes`: how many batches may be under way at once.
- * - `minShare`: free lanes share out what waits, so that the database is never idle while answers are read; but a batch is
- *   not made smaller than this for it.
+ * - `minShare`: lanes share out what waits and what is under way, so that the database is never idle while answers are read;
+ *   but a batch is not made smaller than this for it.
  * - `maxMembers`, `maxBytes`: how large a batch may be. A single member that is larger goes alone.
  * - `patience`: how long a member that goes alone may keep a lane from others.
  * - `flush`: appends to distinct streams in one transaction. Its failure is the failure of each.
  * - `alone`: one append, which may have to wait for long.
  */
 export interface Options<M> {
+  readonly system: StoreSystem
   readonly lanes: number
   readonly minShare: number
   readonly maxMembers: number
@@ -63,10 +67,13 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
   options: Options<M>
 ): Effect.fn.Return<(member: M) => Effect.Effect<Written, AppendError>, never, Scope.Scope> {
   const fork = yield* FiberSet.makeRuntime<never, void, never>()
+  const observed = GroupTelemetry.make(options.system, yield* Effect.context())
   const busy = new Set<StreamId>()
   const lone = new Set<Lane>()
   let waiting: Array<Waiting<M>> = []
   let freeLanes = options.lanes
+  /** How many members are in batches. */
+  let underWay = 0
   let isSoon = false
   let isWatching = false
   let isClosed = false
@@ -78,7 +85,8 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
     const passed = new Set<StreamId>()
     let bytes = 0
     let isFull = false
-    const limit = Math.min(options.maxMembers, Math.max(options.minShare, Math.ceil(waiting.length / freeLanes)))
+    const share = Math.ceil((waiting.length + underWay) / options.lanes)
+    const limit = Math.min(options.maxMembers, Math.max(options.minShare, share))
     for (const one of waiting) {
       const { member } = one
       if (isFull || busy.has(member.stream) || passed.has(member.stream)) {
@@ -166,7 +174,10 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
       lone.add(lane)
     }
     one.alone = run(
-      Effect.suspend(() => options.alone(one.member)),
+      observed.alone(
+        Effect.suspend(() => options.alone(one.member)),
+        one.span
+      ),
       (exit) => {
         settle(one, exit)
         if (lane !== undefined) {
@@ -177,9 +188,13 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
   }
 
   const goTogether = (batch: NonEmptyReadonlyArray<Waiting<M>>): void => {
+    underWay += batch.length
     const members = batch.map(({ member }) => member) as ReadonlyArray<M> as NonEmptyReadonlyArray<M>
     run(
-      Effect.suspend(() => options.flush(members)),
+      observed.together(
+        Effect.suspend(() => options.flush(members)),
+        batch
+      ),
       (exit) => {
         for (let i = 0; i < batch.length; i++) {
           if (Exit.isFailure(exit)) {
@@ -194,6 +209,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
           }
         }
         freeLanes++
+        underWay -= batch.length
       }
     )
   }
@@ -233,26 +249,30 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
   )
 
   return (member) =>
-    Effect.callback<Written, AppendError>((resume) => {
-      if (isClosed) {
-        return resume(Effect.fail(unavailable()))
-      }
-      const one: Waiting<M> = { member, resume }
-      waiting.push(one)
-      soon()
-      return Effect.sync(() => {
-        const i = waiting.indexOf(one)
-        if (i >= 0) {
-          waiting.splice(i, 1)
-        } else {
-          one.alone?.interruptUnsafe()
+    Effect.withFiber((fiber) =>
+      Effect.callback<Written, AppendError>((resume) => {
+        if (isClosed) {
+          return resume(Effect.fail(unavailable()))
         }
+        const one: Waiting<M> = { member, span: fiber.cache.span, resume }
+        waiting.push(one)
+        soon()
+        return Effect.sync(() => {
+          const i = waiting.indexOf(one)
+          if (i >= 0) {
+            waiting.splice(i, 1)
+          } else {
+            one.alone?.interruptUnsafe()
+          }
+        })
       })
-    })
+    )
 })
 
 interface Waiting<M> {
   readonly member: M
+  /** The span that the caller was in. */
+  readonly span: Tracer.AnySpan | undefined
   alone?: Fiber.Fiber<void>
   readonly resume: (outcome: Effect.Effect<Written, AppendError>) => void
 }

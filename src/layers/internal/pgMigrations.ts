@@ -197,7 +197,7 @@ begin
           p_schema_version, p_stream, p_type, p_tags, p_data, p_metadata
         where v_current = 0
           or exists (select from ${s}.events e where e.stream = p_stream and e.version = v_current and e.position > 0)
-      on conflict on constraint events_stream_version_key do nothing
+      ${unlessTaken}
       returning position, recorded_at into v_position, v_at;
     if found and p_tags <> '{}' then
       insert into ${s}.tags (tag, position, type) select t.tag, v_position, p_type from unnest(p_tags) as t (tag);
@@ -260,14 +260,13 @@ begin
   if ${Tagging.commonLock(s)} is null then end if;
   ${Tagging.lockBatch(s)}
   if ${lowWaterLock(s)} is null then end if;
-  -- One moment for all. What expects a version need not be judged if nobody has the next one, which the claim finds out;
-  -- the version before it must be there, though, and be recorded before positions are drawn, so that these increase. And
-  -- what expects none is no repeat if its single event is not the last one there. All else is judged, which costs more.
+  -- One moment for all. What expects a version need not be judged if the one after it is free; the version itself must be
+  -- there, though, and be recorded before positions are drawn, so that these increase. And what expects none is no repeat if
+  -- its single event is not the last one there. All else is judged, which costs more.
   select array_agg(
       case
         when w.n = any(v_waiting) then (5, 0, null)::${s}.verdict
-        when w.expected = 0 then (0, 0, null)::${s}.verdict
-        when w.expected = -1 and last.version is null then (0, 0, null)::${s}.verdict
+        when last.version is null and w.expected in (0, -1) then (0, 0, null)::${s}.verdict
         when last.position > 0 and w.expected = last.version then (0, w.expected, null)::${s}.verdict
         when last.position > 0 and w.expected in (-1, -2) and w.count = 1 and w.id <> last.id then (0, last.version, null)::${s}.verdict
         else ${s}.judge(w.stream, w.expected, w.id || p_further_ids[w.start : w.start + w.count - 2])
@@ -278,14 +277,21 @@ begin
       left join lateral (
         select e.version, e.id, e.position from ${s}.events e
           where e.stream = w.stream
-            and e.version between greatest(w.expected, 0) and case when w.expected < 0 then 2147483647 else w.expected end
+            and e.version between greatest(w.expected, 0) and case when w.expected < 0 or w.expected = 2147483647 then 2147483647 else w.expected + 1 end
           order by e.version desc limit 1
       ) last on true;
   v_positions := array(select nextval(${sequence(s)}) from generate_series(1, cardinality(p_ids)) order by 1);
   v_at := date_trunc('milliseconds', clock_timestamp());
   begin
-    ${claim(s, "w.status = 0")}
-    get diagnostics v_claimed = row_count;
+    begin
+      ${claim(s, "w.status = 0")};
+      get diagnostics v_claimed = row_count;
+    exception when unique_violation then
+      -- Somebody won a stream in this very moment. Leaving it out costs more for each event, so it is not tried first.
+      ${claim(s, "w.status = 0")}
+      ${unlessTaken};
+      get diagnostics v_claimed = row_count;
+    end;
   exception when lock_not_available then
     -- Somebody else's transaction has a stream for long. Who has to wait for it now is left out.
     if set_config('lock_timeout', '1ms', true) is null then end if;
@@ -296,6 +302,7 @@ begin
     loop
       begin
         ${claim(s, "w.n = v_write")}
+        ${unlessTaken};
         get diagnostics v_one = row_count;
         v_claimed := v_claimed + v_one;
       exception when lock_not_available then
@@ -404,7 +411,7 @@ begin
               where w.count = 0 and v_holds and w.expected >= 0
           ) c
           order by c.stream collate "C"
-        on conflict on constraint events_stream_version_key do nothing;
+        ${unlessTaken};
       get diagnostics v_won = row_count;
       if v_won < v_claims then
         raise exception 'lost the race for a stream' using errcode = 'ED001';
@@ -538,8 +545,9 @@ const claim = (s: string, condition: string): string =>
             p_metadatas) with ordinality
           as w (stream, status, version, positions, position, id, type, schema_version, tags, data, metadata, n)
         where ${condition}
-        order by w.stream collate "C"
-      on conflict on constraint events_stream_version_key do nothing;`
+        order by w.stream collate "C"`
+
+const unlessTaken = "on conflict on constraint events_stream_version_key do nothing"
 
 // Every append takes the lock that is common to all and the low-water lock, for a rollback to a savepoint releases them. A
 // transaction with very many appends would fill the server's table of locks, so inside of one it is noted in a setting of

@@ -1,17 +1,15 @@
 /**
  * What the PostgreSQL store sends for each call.
  */
+import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
 import type { AppendCondition } from "../../store/Criteria.ts"
 import type { AppendAllOptions, NameRange, Page, Primitives, Range, Written } from "../../store/EventStore.ts"
-import * as Stream from "effect/Stream"
-import * as Pages from "../../store/internal/pages.ts"
 import type { Position } from "../../store/Position.ts"
 import { type AppendError, type StoreUnavailable, VersionConflict } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
@@ -27,6 +25,7 @@ import type { Changes } from "./pgChanges.ts"
 import { identifier } from "./pgNames.ts"
 import * as Records from "./pgRecords.ts"
 import * as Rows from "./pgRows.ts"
+import { systemOf } from "./pgSystem.ts"
 import * as Failure from "./storeFailure.ts"
 import * as Tagged from "./tagged.ts"
 import * as Transaction from "./transaction.ts"
@@ -36,11 +35,12 @@ import * as Turnstile from "./turnstile.ts"
  * The store whose tables are in a schema. It announces what it commits, and lets `watch` see how far reads may go.
  */
 export const make = Effect.fnUntraced(function* (
-  sql: SqlClient,
+  sql: PgClient,
   schema: string,
   { announce, watch }: Pick<Changes, "announce" | "watch">
 ): Effect.fn.Return<Omit<Primitives, "changes">, never, Scope.Scope> {
   const text = statements(identifier(schema))
+  const system = systemOf(sql.config, schema)
 
   const rows = (operation: string, statement: Statement.Statement<unknown>) =>
     Effect.mapError(Transaction.guarded(sql, statement.values), (error) => Failure.unavailable(operation, error))
@@ -237,6 +237,7 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const appendOne = yield* GroupCommit.make<Append.Encoded>({
+    system,
     lanes: 2,
     minShare: 32,
     maxMembers: 256,
@@ -256,6 +257,7 @@ export const make = Effect.fnUntraced(function* (
   })
 
   return {
+    system,
     appendAll: (writes, options) =>
       Effect.withFiber((fiber) => {
         const inTransaction = Transaction.isInside(sql, fiber)
@@ -319,13 +321,9 @@ export const make = Effect.fnUntraced(function* (
           )
     },
     // A transaction has one connection, and what it appends between two pages is to be read as well.
-    read: (range) =>
-      Stream.unwrap(
-        Effect.withFiber((fiber) => {
-          const pages = Transaction.isInside(sql, fiber) ? Pages.onDemand : Pages.oneAhead
-          return Effect.succeed(pages(pagesOfOneRead(), range))
-        })
-      ),
+    pagesOfRead: Effect.withFiber((fiber) =>
+      Effect.succeed({ readPage: pagesOfOneRead(), isAhead: !Transaction.isInside(sql, fiber) })
+    ),
     streamVersion: (stream) =>
       Effect.map(rows("streamVersion", sql.unsafe(text.streamVersion, [stream])), ([row]) =>
         StreamVersion.make(row![0] as number)

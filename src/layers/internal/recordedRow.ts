@@ -1,12 +1,12 @@
 /**
  * Rows of the table of events as recorded events.
  */
-import * as DateTime from "effect/DateTime"
 import type { EventId } from "../../store/EventId.ts"
 import type { Position } from "../../store/Position.ts"
 import type { RecordedEvent } from "../../store/RecordedEvent.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import type { StreamVersion } from "../../store/StreamVersion.ts"
+import { recordedTime } from "./recordedTime.ts"
 
 /**
  * The fields of a row in the order of the select list. Data and metadata are JSON text.
@@ -37,5 +37,5 @@ export const toEvent = (row: Row): RecordedEvent => ({
   stream: row[1] as StreamId,
   version: row[2] as StreamVersion,
   position: row[0] as Position,
-  recordedAt: DateTime.makeUnsafe(row[9])
+  recordedAt: recordedTime(Number(row[9]))
 })

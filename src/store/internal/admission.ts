@@ -57,19 +57,17 @@ export const writes = (
   const refuse = (issue: string) => Result.fail(new InvalidRequest({ operation: "append", issue }))
   const copier = new Json.Copier()
   const admitted: Array<Write> = []
-  const streams = new Set<StreamId.StreamId>()
+  const streams = requested.length > 1 ? new Set<StreamId.StreamId>() : undefined
   let events = 0
   for (const write of requested) {
     const issue = streamIssue(write.stream) ?? expectedIssue(write.expected)
     if (issue !== undefined) {
       return refuse(issue)
     }
-    if (requested.length > 1) {
-      if (streams.has(write.stream)) {
-        return refuse(`stream "${write.stream}" stands in it twice; put its events into one write`)
-      }
-      streams.add(write.stream)
+    if (streams?.has(write.stream) === true) {
+      return refuse(`stream "${write.stream}" stands in it twice; put its events into one write`)
     }
+    streams?.add(write.stream)
     events += write.events.length
     if (events > limits.events) {
       return refuse(`it has more than ${limits.events} events; append them in several steps`)

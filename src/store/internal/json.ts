@@ -55,7 +55,7 @@ export class Copier {
   maxBytes = 0
   private issue: string | undefined = undefined
   /** Where the issue is; filled from the inside out. */
-  private readonly path: Array<string | number> = []
+  private path: ReadonlyArray<string | number> = top
 
   /**
    * A private copy, or `undefined` when the value is not plain JSON: then `takeIssue` says why.
@@ -68,7 +68,7 @@ export class Copier {
   takeIssue(): string {
     const issue = `${this.issue} at ${this.path.length === 0 ? "the top" : pathOf(this.path)}`
     this.issue = undefined
-    this.path.length = 0
+    this.path = top
     return issue
   }
 
@@ -103,7 +103,7 @@ export class Copier {
       copied.push(this.value(values[i], depth + 1))
       this.maxBytes += 1
       if (this.issue !== undefined) {
-        this.path.unshift(i)
+        this.path = [i, ...this.path]
         return null
       }
     }
@@ -125,7 +125,7 @@ export class Copier {
       const member = this.issue === undefined ? this.value((value as Record<string, unknown>)[key], depth + 1) : null
       this.maxBytes += 2
       if (this.issue !== undefined) {
-        this.path.unshift(key)
+        this.path = [key, ...this.path]
         return null
       }
       copied ??= {}
@@ -154,6 +154,8 @@ export class Copier {
     return null
   }
 }
+
+const top: ReadonlyArray<string | number> = []
 
 // Most events have no metadata.
 const emptyObject: Schema.JsonObject = Object.freeze({})

@@ -310,14 +310,13 @@ begin
   end if;
   if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
         coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
-  -- One moment for all. What expects a version need not be judged if nobody has the next one, which the claim finds out;
-  -- the version before it must be there, though, and be recorded before positions are drawn, so that these increase. And
-  -- what expects none is no repeat if its single event is not the last one there. All else is judged, which costs more.
+  -- One moment for all. What expects a version need not be judged if the one after it is free; the version itself must be
+  -- there, though, and be recorded before positions are drawn, so that these increase. And what expects none is no repeat if
+  -- its single event is not the last one there. All else is judged, which costs more.
   select array_agg(
       case
         when w.n = any(v_waiting) then (5, 0, null)::"effect_decider".verdict
-        when w.expected = 0 then (0, 0, null)::"effect_decider".verdict
-        when w.expected = -1 and last.version is null then (0, 0, null)::"effect_decider".verdict
+        when last.version is null and w.expected in (0, -1) then (0, 0, null)::"effect_decider".verdict
         when last.position > 0 and w.expected = last.version then (0, w.expected, null)::"effect_decider".verdict
         when last.position > 0 and w.expected in (-1, -2) and w.count = 1 and w.id <> last.id then (0, last.version, null)::"effect_decider".verdict
         else "effect_decider".judge(w.stream, w.expected, w.id || p_further_ids[w.start : w.start + w.count - 2])
@@ -328,13 +327,25 @@ begin
       left join lateral (
         select e.version, e.id, e.position from "effect_decider".events e
           where e.stream = w.stream
-            and e.version between greatest(w.expected, 0) and case when w.expected < 0 then 2147483647 else w.expected end
+            and e.version between greatest(w.expected, 0) and case when w.expected < 0 or w.expected = 2147483647 then 2147483647 else w.expected + 1 end
           order by e.version desc limit 1
       ) last on true;
   v_positions := array(select nextval('"effect_decider".position_seq'::regclass) from generate_series(1, cardinality(p_ids)) order by 1);
   v_at := date_trunc('milliseconds', clock_timestamp());
   begin
-    insert into "effect_decider".events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
+    begin
+      insert into "effect_decider".events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
+      select w.position, v_at, w.id, w.version + 1, w.schema_version, w.stream, w.type,
+          coalesce(w.tags, '{}')::text[], w.data::json, w.metadata::json
+        from unnest(p_streams, v_verdicts, v_positions, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas,
+            p_metadatas) with ordinality
+          as w (stream, status, version, positions, position, id, type, schema_version, tags, data, metadata, n)
+        where w.status = 0
+        order by w.stream collate "C";
+      get diagnostics v_claimed = row_count;
+    exception when unique_violation then
+      -- Somebody won a stream in this very moment. Leaving it out costs more for each event, so it is not tried first.
+      insert into "effect_decider".events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
       select w.position, v_at, w.id, w.version + 1, w.schema_version, w.stream, w.type,
           coalesce(w.tags, '{}')::text[], w.data::json, w.metadata::json
         from unnest(p_streams, v_verdicts, v_positions, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas,
@@ -343,7 +354,8 @@ begin
         where w.status = 0
         order by w.stream collate "C"
       on conflict on constraint events_stream_version_key do nothing;
-    get diagnostics v_claimed = row_count;
+      get diagnostics v_claimed = row_count;
+    end;
   exception when lock_not_available then
     -- Somebody else's transaction has a stream for long. Who has to wait for it now is left out.
     if set_config('lock_timeout', '1ms', true) is null then end if;
@@ -361,7 +373,7 @@ begin
           as w (stream, status, version, positions, position, id, type, schema_version, tags, data, metadata, n)
         where w.n = v_write
         order by w.stream collate "C"
-      on conflict on constraint events_stream_version_key do nothing;
+        on conflict on constraint events_stream_version_key do nothing;
         get diagnostics v_one = row_count;
         v_claimed := v_claimed + v_one;
       exception when lock_not_available then
