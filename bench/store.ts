@@ -11,6 +11,7 @@ import { imports } from "./imports.ts"
 import * as Pgbench from "./pgbench.ts"
 import { connections, openServer, type Server, table } from "./postgres.ts"
 import { appendContestants, fill, onDatabase, payloadBytes, plan, type Plan, sections, times } from "./workload.ts"
+import { snapshots } from "./snapshots.ts"
 import * as Wakeups from "./wakeups.ts"
 import type { Assignment, Turn } from "./worker.ts"
 
@@ -48,6 +49,7 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
       common.execute,
       ...hotStreams(server, schedule),
       ...conditions(server, schedule),
+      snapshots(server, schedule),
       Wakeups.delivery(server, schedule),
       ...Wakeups.telling(server, schedule),
       ...(server.isOurs ? [imports(server, schedule)] : []),

@@ -233,7 +233,8 @@ export const loads = (
   })
 }
 
-const fillStream = Effect.fnUntraced(function* (store: Store, stream: StreamId.StreamId, length: number) {
+/** A stream of so many events. */
+export const fillStream = Effect.fnUntraced(function* (store: Store, stream: StreamId.StreamId, length: number) {
   for (let after = 0; after < length; after += 1000) {
     yield* appendTo(store)(stream, after, newEvents(Math.min(1000, length - after)))
   }
@@ -310,15 +311,20 @@ export const readEverything = (
   })
 }
 
-const CartCategory = Category.make("cart", {
-  decider: Decider.make({
-    initialState: emptyCart,
-    decide: (item: Item, _cart: Cart) =>
-      Result.succeed([CartEvent.cases.ItemAdded.make(item, { disableChecks: true })]),
-    evolve: (cart: Cart, event: CartEvent) => addItem(cart, event)
-  }),
-  events: EventSchema.make({ event: CartEvent })
-})
+/** The category of carts, with snapshots if there is a schema for them. */
+export const cartCategory = (state?: Schema.Codec<Cart, any>) =>
+  Category.make("cart", {
+    decider: Decider.make({
+      initialState: emptyCart,
+      decide: (item: Item, _cart: Cart) =>
+        Result.succeed([CartEvent.cases.ItemAdded.make(item, { disableChecks: true })]),
+      evolve: (cart: Cart, event: CartEvent) => addItem(cart, event)
+    }),
+    events: EventSchema.make({ event: CartEvent }),
+    state
+  })
+
+const CartCategory = cartCategory()
 
 export class Carts extends CommandHandler.Service<Carts>()("bench/Carts", { category: CartCategory }) {}
 

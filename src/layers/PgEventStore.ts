@@ -79,9 +79,9 @@ export interface PgEventStoreConfig extends PgEventStoreOptions, PgClient.PgPool
  * A transaction has a connection of the pool until it ends. Transactions that wait for something outside of themselves that
  * needs the store, another fiber's append for example, wait for ever once they have all connections.
  *
- * A user who may not create the tables needs `usage` on the schema, `select`, `insert` and `delete` on its tables and
- * `usage` and `select` on its sequence. Nothing is deleted that was ever to be seen: only what holds a stream whose version
- * is checked for an append to other streams.
+ * A user who may not create the tables needs `usage` on the schema, `select`, `insert` and `delete` on its tables, `update`
+ * on that of snapshots, and `usage` and `select` on its sequence. No event is deleted that was ever to be seen: only what
+ * holds a stream whose version is checked for an append to other streams.
  *
  * @category constructors
  * @since 0.1.0

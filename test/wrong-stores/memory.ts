@@ -2,6 +2,7 @@
  * Wrong stores that need no server: the memory store, with one promise broken.
  */
 import * as Arr from "effect/Array"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
@@ -77,4 +78,18 @@ export const firstTagOnly = withCondition(({ after, failIfEventsMatch: criteria 
           _tag: "AnyOf",
           items: Arr.map(criteria.items, ({ tags, types }) => ({ types, tags: tags && ([tags[0]] as const) }))
         }
+}))
+
+/** Keeps the snapshot that was saved last, instead of the newest. */
+export const lastSnapshot = broken((store) => ({
+  saveSnapshot: (snapshot) =>
+    Effect.andThen(store.purgeSnapshots(DateTime.makeUnsafe("9000-01-01T00:00:00Z")), store.saveSnapshot(snapshot))
+}))
+
+/** Takes a snapshot for one of the events that are there now, by its version alone. */
+export const snapshotOfVersion = broken((store) => ({
+  saveSnapshot: (snapshot) =>
+    Effect.flatMap(store.load(snapshot.stream), ({ events }) =>
+      store.saveSnapshot({ ...snapshot, eventId: events[snapshot.version - 1]?.id ?? snapshot.eventId })
+    )
 }))

@@ -26,6 +26,11 @@ export const recordTable = "effect_decider_idempotency"
 export const tagTable = "effect_decider_tags"
 
 /**
+ * The table of snapshots.
+ */
+export const snapshotTable = "effect_decider_snapshots"
+
+/**
  * The version of the row that closes a stream, one more than an event can have. It stands at a negative position, where no
  * read in global order looks.
  */
@@ -83,7 +88,17 @@ END`,
   fingerprint TEXT NOT NULL,
   outcome TEXT NOT NULL
 ) STRICT`,
-      `CREATE INDEX ${recordTable}_recorded_at ON ${recordTable} (recorded_at)`
+      `CREATE INDEX ${recordTable}_recorded_at ON ${recordTable} (recorded_at)`,
+      `CREATE TABLE ${snapshotTable} (
+  stream TEXT NOT NULL,
+  key TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  event_id TEXT NOT NULL,
+  saved_at INTEGER NOT NULL,
+  checksum TEXT NOT NULL,
+  state TEXT NOT NULL,
+  PRIMARY KEY (stream, key)
+) STRICT`
     ]
   }
 ]

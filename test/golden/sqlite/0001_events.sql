@@ -39,3 +39,14 @@ CREATE TABLE effect_decider_idempotency (
 ) STRICT;
 
 CREATE INDEX effect_decider_idempotency_recorded_at ON effect_decider_idempotency (recorded_at);
+
+CREATE TABLE effect_decider_snapshots (
+  stream TEXT NOT NULL,
+  key TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  event_id TEXT NOT NULL,
+  saved_at INTEGER NOT NULL,
+  checksum TEXT NOT NULL,
+  state TEXT NOT NULL,
+  PRIMARY KEY (stream, key)
+) STRICT;
