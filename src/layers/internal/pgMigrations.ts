@@ -4,6 +4,7 @@
  * Everything is schema-qualified, so it works under any `search_path`, and nothing changes a setting of the session.
  */
 import type { Migration } from "./migration.ts"
+import { readCommitted } from "./pgIsolation.ts"
 import { body, identifier, literal } from "./pgNames.ts"
 import * as Tagging from "./pgTagging.ts"
 
@@ -76,10 +77,7 @@ declare
   v_head bigint;
   v_low bigint;
 begin
-  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
-    raise exception 'reading events in global order needs the isolation level READ COMMITTED, not %',
-      upper(current_setting('transaction_isolation')) using errcode = '25001';
-  end if;
+  ${readCommitted("reading events in global order")}
   if pg_is_in_recovery() then
     raise exception 'reading events in global order needs the primary server, this is a standby' using errcode = '25006';
   end if;

@@ -10,6 +10,7 @@
  * takes all of its locks in one order, so two appends never wait for each other; and before the low-water lock, so that
  * who waits holds up no reader. What a rollback to a savepoint releases was taken by what it takes back.
  */
+import { readCommitted } from "./pgIsolation.ts"
 import { body, literal } from "./pgNames.ts"
 
 /** The common lock, lower than those of tags. */
@@ -138,6 +139,8 @@ declare
   v_tags text[];
   v_types text[];
 begin
+  -- Elsewhere the snapshot may be older than the locks.
+  ${readCommitted("an append with a condition")}
   if p_tags is null then
     return (select e.position from ${s}.events e where e.position > p_after order by e.position limit 1);
   elsif array_position(p_tags, null) is null then

@@ -638,6 +638,11 @@ declare
   v_tags text[];
   v_types text[];
 begin
+  -- Elsewhere the snapshot may be older than the locks.
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'an append with a condition needs the isolation level READ COMMITTED, not %',
+      upper(current_setting('transaction_isolation')) using errcode = '25001';
+  end if;
   if p_tags is null then
     return (select e.position from "effect_decider".events e where e.position > p_after order by e.position limit 1);
   elsif array_position(p_tags, null) is null then
