@@ -11,7 +11,7 @@ export interface WrongSql {
   readonly swaps: ReadonlyArray<readonly [from: string | RegExp, to: string]>
 }
 
-const schema = "wrong"
+export const schema = "wrong"
 
 const safe = "return least(v_head, v_low);"
 
@@ -137,6 +137,24 @@ export const noCommonLock: WrongSql = {
     [/if pg_advisory_xact_lock_shared\([^,]*tags[^,]*, -1\) is null then/g, "if false then"]
   ]
 }
+
+/** Who would have to wait for a lock fails instead. */
+export const waitsForNobody: WrongSql = {
+  swaps: [
+    [
+      /if pg_advisory_xact_lock(_shared)?\(([^;]*tags[^;]*?)\) is null then/g,
+      "if not pg_try_advisory_xact_lock$1($2) then raise exception 'somebody has this lock';"
+    ]
+  ]
+}
+
+/** Locks are taken in any order, so writers wait for each other. */
+export const locksInAnyOrder: WrongSql = {
+  swaps: [["in array v_locks loop", "in array array(select l from unnest(v_locks) as u (l) order by random()) loop"]]
+}
+
+/** The table of tags is not written to the log of the server. */
+export const unloggedTags: WrongSql = { swaps: [[/create table ("wrong"\.tags)/, "create unlogged table $1"]] }
 
 /** Writes that share a commit lock no tags; and it takes them longer, so that others come in between. */
 export const batchesWithoutLocks: WrongSql = {
