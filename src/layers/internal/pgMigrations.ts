@@ -4,7 +4,7 @@
  * Everything is schema-qualified, so it works under any `search_path`, and nothing changes a setting of the session.
  */
 import type { Migration } from "./migration.ts"
-import { readCommitted } from "./pgIsolation.ts"
+import { primary, readCommitted } from "./pgIsolation.ts"
 import { body, identifier, literal } from "./pgNames.ts"
 import * as Tagging from "./pgTagging.ts"
 
@@ -78,9 +78,7 @@ declare
   v_low bigint;
 begin
   ${readCommitted("reading events in global order")}
-  if pg_is_in_recovery() then
-    raise exception 'reading events in global order needs the primary server, this is a standby' using errcode = '25006';
-  end if;
+  ${primary("reading events in global order")}
   -- First the head, then the locks.
   select case when is_called then last_value else 0 end into v_head from ${s}.position_seq;
   -- A key is ahead of the head when its writer came after the head was read, by little; else it is behind, by up to four

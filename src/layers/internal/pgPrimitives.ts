@@ -125,13 +125,17 @@ export const make = Effect.fnUntraced(function* (
       })
     }
 
-  // Finds the events by their tags, in one round trip with how far reads may go, where that is not known.
-  const taggedPage = ({ items, range }: TaggedRange, settled?: Position): Effect.Effect<Page, StoreUnavailable> => {
+  // Finds the events by their tags, in one round trip with how far reads of them may go, where that is not known. `undefined`
+  // when somebody is about to write one of the tags: then it has to be asked how far all reads may go.
+  const taggedPage = ({ items, range }: TaggedRange, settled?: Position) => {
     const isForward = range.direction === "forward"
     const statement = sql.unsafe(text.readTagged, Conditions.readParameters(range, items, settled))
-    return Effect.flatMap(rows("read", statement), (found) => {
+    return Effect.flatMap(rows("read", statement), (found): Effect.Effect<Page | undefined, StoreUnavailable> => {
       const [settled, edge, first] = found[0]!
-      const page = Effect.map(
+      if (settled === null) {
+        return Effect.undefined
+      }
+      return Effect.map(
         toEvents("read", first === null ? [] : found.map((row) => row.slice(2)), range.limit),
         (events): Page => {
           const isEnd = found.length <= range.limit
@@ -139,14 +143,16 @@ export const make = Effect.fnUntraced(function* (
           return { events, scanned: last ?? (isForward ? range.after : range.upTo), isEnd }
         }
       )
-      return Effect.andThen(watch(Effect.succeed(Rows.toPosition(settled))), page)
     })
   }
+
+  const taggedPageUpTo = (range: TaggedRange, settled: Position): Effect.Effect<Page, StoreUnavailable> =>
+    Effect.map(taggedPage(range, settled), (page) => page!)
 
   const pageUpTo = (range: Range, settled: Position): Effect.Effect<Page, StoreUnavailable> => {
     const tagged = taggedRange(range)
     if (tagged !== undefined) {
-      return taggedPage(tagged, settled)
+      return taggedPageUpTo(tagged, settled)
     }
     const { after, direction, upTo } = range
     const rest = upTo > settled ? { ...range, upTo: settled } : range
@@ -344,10 +350,14 @@ export const make = Effect.fnUntraced(function* (
       const tagged = taggedRange(range)
       return tagged === undefined
         ? Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe))
-        : Effect.withFiber((fiber) =>
-            Transaction.isInside(sql, fiber)
-              ? taggedPage(tagged)
-              : settled.askAlone(taggedPage(tagged), (safe) => taggedPage(tagged, safe))
+        : Effect.flatMap(taggedPage(tagged), (page) =>
+            page === undefined
+              ? Effect.withFiber((fiber) =>
+                  Effect.flatMap(Transaction.isInside(sql, fiber) ? safePosition : settled.ask, (safe) =>
+                    taggedPageUpTo(tagged, safe)
+                  )
+                )
+              : Effect.succeed(page)
           )
     },
     // A transaction has one connection, and what it appends between two pages is to be read as well.

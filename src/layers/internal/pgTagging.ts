@@ -10,7 +10,7 @@
  * takes all of its locks in one order, so two appends never wait for each other; and before the low-water lock, so that
  * who waits holds up no reader. What a rollback to a savepoint releases was taken by what it takes back.
  */
-import { readCommitted } from "./pgIsolation.ts"
+import { primary, readCommitted } from "./pgIsolation.ts"
 import { body, literal } from "./pgNames.ts"
 
 /** The common lock, lower than those of tags. */
@@ -241,13 +241,33 @@ end`)}`,
   r_settled bigint, r_edge bigint, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
   r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
 ) language plpgsql volatile set plan_cache_mode = force_generic_plan as ${body(`
--- The first events of a range that match criteria whose items all have tags, as far as nothing will appear there any more,
--- and how far that is; and where the range ends. There is one row at least. How far it is may be known already; if not, it
--- is found out first, for it is a later statement that must read.
+-- The first events of a range that match criteria whose items all have tags, as far as none that matches will appear there any
+-- more, and how far that is; and where the range ends. There is one row at least. How far it is may be known already. If not,
+-- it is found out first, for it is a later statement that must read: when nobody holds the locks of the tags, nobody is about
+-- to commit what matches, and who comes later draws higher positions. When somebody does, there is one row of nulls.
 declare
-  v_settled constant bigint := coalesce(p_settled, ${s}.safe_position());
-  v_up_to constant bigint := least(p_up_to, v_settled);
+  v_settled bigint := p_settled;
+  v_up_to bigint;
 begin
+  if v_settled is null then
+    ${readCommitted("reading events in global order")}
+    ${primary("reading events in global order")}
+    -- The locks are given back at once, by taking back what took them: a reader keeps nobody waiting.
+    begin
+      if (select bool_and(pg_try_advisory_xact_lock(${lockClass(s)}, k.key))
+            from (select distinct ${lockOf("(i.tags::text[])[1]")} as key from unnest(p_tags) as i (tags)) k) then
+        select case when is_called then last_value else 0 end into v_settled from ${s}.position_seq;
+      end if;
+      raise exception using errcode = '${taken}';
+    exception when sqlstate '${taken}' then
+    end;
+    if v_settled is null then
+      r_position := null;
+      return next;
+      return;
+    end if;
+  end if;
+  v_up_to := least(p_up_to, v_settled);
   if p_is_forward then
     return query ${taggedPage(s, "max", "asc")};
   else
@@ -278,6 +298,9 @@ export const judgedAgain = (
                   where e.write = w.n order by e.n)) as v, w.n
               from unnest(p_streams, p_expected) with ordinality as w (stream, expected, n) offset 0
           ) j order by j.n`
+
+// The state of a transaction that is taken back on purpose.
+const taken = "ED001"
 
 // What must not be written by others: of each item its first tag, or anything if an item has no tags.
 const exclusive = `array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),

@@ -8,16 +8,10 @@ import * as FiberSet from "effect/FiberSet"
 import * as Scope from "effect/Scope"
 
 /**
- * - `ask`: the answer for whoever waits.
- * - `askAlone`: when nobody else asks, an effect that finds the answer out by itself, along with something else; otherwise
- *   one that is given the answer.
+ * `ask` answers whoever comes.
  */
 export interface Turnstile<out A, out E> {
   readonly ask: Effect.Effect<A, E>
-  readonly askAlone: <B, E2>(
-    alone: Effect.Effect<B, E2>,
-    otherwise: (answer: A) => Effect.Effect<B, E2>
-  ) => Effect.Effect<B, E | E2>
 }
 
 /**
@@ -65,15 +59,5 @@ export const make = Effect.fnUntraced(function* <A, E>(
     })
   })
 
-  return {
-    ask,
-    askAlone: (alone, otherwise) =>
-      Effect.suspend(() => {
-        if (isAsked) {
-          return Effect.flatMap(ask, otherwise)
-        }
-        isAsked = true
-        return Effect.onExit(alone, () => Effect.sync(next))
-      })
-  }
+  return { ask }
 })

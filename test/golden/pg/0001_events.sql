@@ -758,13 +758,38 @@ create function "effect_decider".read_tagged(
   r_settled bigint, r_edge bigint, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
   r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
 ) language plpgsql volatile set plan_cache_mode = force_generic_plan as $body$
--- The first events of a range that match criteria whose items all have tags, as far as nothing will appear there any more,
--- and how far that is; and where the range ends. There is one row at least. How far it is may be known already; if not, it
--- is found out first, for it is a later statement that must read.
+-- The first events of a range that match criteria whose items all have tags, as far as none that matches will appear there any
+-- more, and how far that is; and where the range ends. There is one row at least. How far it is may be known already. If not,
+-- it is found out first, for it is a later statement that must read: when nobody holds the locks of the tags, nobody is about
+-- to commit what matches, and who comes later draws higher positions. When somebody does, there is one row of nulls.
 declare
-  v_settled constant bigint := coalesce(p_settled, "effect_decider".safe_position());
-  v_up_to constant bigint := least(p_up_to, v_settled);
+  v_settled bigint := p_settled;
+  v_up_to bigint;
 begin
+  if v_settled is null then
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'reading events in global order needs the isolation level READ COMMITTED, not %',
+      upper(current_setting('transaction_isolation')) using errcode = '25001';
+  end if;
+    if pg_is_in_recovery() then
+    raise exception 'reading events in global order needs the primary server, this is a standby' using errcode = '25006';
+  end if;
+    -- The locks are given back at once, by taking back what took them: a reader keeps nobody waiting.
+    begin
+      if (select bool_and(pg_try_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, k.key))
+            from (select distinct hashtext((i.tags::text[])[1]) & 1023 as key from unnest(p_tags) as i (tags)) k) then
+        select case when is_called then last_value else 0 end into v_settled from "effect_decider".position_seq;
+      end if;
+      raise exception using errcode = 'ED001';
+    exception when sqlstate 'ED001' then
+    end;
+    if v_settled is null then
+      r_position := null;
+      return next;
+      return;
+    end if;
+  end if;
+  v_up_to := least(p_up_to, v_settled);
   if p_is_forward then
     return query 
       select v_settled, w.edge, e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags,
