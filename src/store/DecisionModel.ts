@@ -92,7 +92,8 @@ export interface DecisionModel<in Command, out State, out Event, out Error> {
    * `AppendConditionFailed`.
    *
    * Inside a transaction what it appends is committed with it, and nobody else can record what matches until then. While
-   * others have transactions open, a command that depends on what the same transaction appended before waits for them.
+   * others who wrote the same tags have transactions open, a command that depends on what the same transaction appended before
+   * waits for them.
    *
    * A command with a `commandId` is carried out once, by whatever process and however often it is handed in. Repeats are
    * answered with the first outcome: the events as they are stored, the state right after them, or the refusal if the

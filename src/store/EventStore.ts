@@ -353,7 +353,7 @@ export interface LoadedStream {
  * One page of a read in global order.
  *
  * `scanned` is the position of the last event the page looked at, matched or not: going on after it skips nothing and
- * repeats nothing, also when few events match. It is the position of an existing event, or where the read started from
+ * repeats nothing that the same criteria match, also when few events do. It is the position of an existing event, or where the read started from
  * when there was none. `isEnd` says that there was nothing more to look at; only that ends a read, for a page of a rare kind
  * of event may well be short or empty before the end.
  *

@@ -35,6 +35,7 @@ const conditions = {
   last: "conditions: are looked at last: what is a repeat or fails anyway is told so",
   several: "conditions: several writes are made all, or none of them",
   inside: "conditions: hold in a transaction until it ends, which they leave usable",
+  passed: "conditions: what they are decided on passes nobody who is about to write it",
   behind: "conditions: who writes what one that is under way forbids comes after it",
   crowd: "conditions: of 32 writers on 5 tags none writes past another",
   mixed: "conditions: writers with and without one, on tags in any order, neither get past nor wait for ever",
@@ -126,6 +127,11 @@ const onPostgres: Readonly<Record<string, readonly [wrong: Wrong.WrongSql, red: 
       Wrong.noCommonLock,
       { [underWay("a type", "commits")]: unforbidden, [underWay("anything", "commits")]: unforbidden },
       [conditions.items, underWay("a tag", "commits"), conditions.crowd]
+    ],
+    "reads by tags that pass who is about to write them": [
+      Wrong.readsPastWriters,
+      { [conditions.passed]: /how often the event is read/ },
+      [conditions.items, underWay("a tag", "commits")]
     ],
     "writers who fail where they have to wait": [
       Wrong.waitsForNobody,

@@ -138,6 +138,11 @@ export const noCommonLock: WrongSql = {
   ]
 }
 
+/** A read by tags goes as far as positions were drawn, also while somebody is about to write these tags. */
+export const readsPastWriters: WrongSql = {
+  swaps: [["if (select bool_and(pg_try_advisory_xact_lock(", "if true or (select bool_and(pg_try_advisory_xact_lock("]]
+}
+
 /** Who would have to wait for a lock fails instead. */
 export const waitsForNobody: WrongSql = {
   swaps: [

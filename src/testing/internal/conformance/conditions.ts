@@ -344,6 +344,24 @@ export const cases = (hooks: Partial<Kit.Hooks>, seed: number): ReadonlyArray<Ki
     )
   ),
 
+  Kit.test("conditions: what they are decided on passes nobody who is about to write it", function* (store) {
+    const tag = Kit.unique()
+    const criteria = Criteria.tags(tag)
+    const start = yield* store.head
+    const event = Kit.newEvent({ tags: [Kit.unique(), tag] })
+    const held = yield* Kit.heldOpen(store, store.append(Kit.write(Kit.newStream(), NoStream, event)), Effect.void)
+    const after = yield* Effect.forkChild(store.append(Kit.write(Kit.newStream(), NoStream, Kit.newEvent())))
+    yield* Kit.doneOrWaiting(after)
+    const reading = yield* Effect.forkChild(decided(store, criteria, start))
+    yield* Kit.doneOrWaiting(reading)
+    yield* held.goOn
+    yield* Fiber.join(held.fiber)
+    yield* Fiber.join(after)
+    const first = yield* Fiber.join(reading)
+    const rest = yield* decided(store, criteria, first.after)
+    Kit.same("how often the event is read", first.count + rest.count, 1)
+  }),
+
   Kit.test("conditions: who writes what one that is under way forbids comes after it", function* (store) {
     const tag = Kit.unique()
     const start = yield* store.head
