@@ -943,6 +943,8 @@ export const pageSize = Pages.pageSize
  */
 export const make = (given: Primitives): EventStore["Service"] => {
   const primitives = Observed.make(given)
+  // Between a store that answers at once and its caller no answer is lost.
+  const send = given.system?.isInstant === true ? appendOnce : appendResolved
   const readPage = (options?: ReadOptions) => {
     const range = Admission.range(options)
     return Result.isFailure(range)
@@ -955,12 +957,10 @@ export const make = (given: Primitives): EventStore["Service"] => {
       return Effect.fail(admitted.failure)
     }
     if (options === undefined) {
-      return appendResolved(primitives, admitted.success, nothingElse)
+      return send(primitives, admitted.success, nothingElse)
     }
     const others = Admission.appendOptions(options)
-    return Result.isFailure(others)
-      ? Effect.fail(others.failure)
-      : appendResolved(primitives, admitted.success, others.success)
+    return Result.isFailure(others) ? Effect.fail(others.failure) : send(primitives, admitted.success, others.success)
   }
   return EventStore.of({
     append: (write, options) => Effect.suspend(() => Effect.map(appendAll([write], options), (written) => written[0]!)),
@@ -1037,6 +1037,12 @@ export const make = (given: Primitives): EventStore["Service"] => {
   })
 }
 
+const appendOnce = (
+  primitives: Primitives,
+  writes: NonEmptyReadonlyArray<Write>,
+  options: Omit<AppendAllOptions, "isRetry">
+) => primitives.appendAll(writes, { ...options, isRetry: false })
+
 /**
  * Appends, and when the answer is lost appends again, which finds out: the events have their ids, the records their keys.
  *
@@ -1047,9 +1053,7 @@ const appendResolved = (
   writes: NonEmptyReadonlyArray<Write>,
   options: Omit<AppendAllOptions, "isRetry">
 ) =>
-  resolved(primitives.appendAll(writes, { ...options, isRetry: false }), () =>
-    primitives.appendAll(writes, { ...options, isRetry: true })
-  )
+  resolved(appendOnce(primitives, writes, options), () => primitives.appendAll(writes, { ...options, isRetry: true }))
 
 const resolved = <A, E extends StoreError>(
   first: Effect.Effect<A, E | CommitUnknown>,
