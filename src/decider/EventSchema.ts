@@ -71,6 +71,7 @@ export interface StoredShape {
  *
  * - `types`: the type names it stores, in the order of the union.
  * - `shapes`: everything it reads: today's types, their older versions, aliases and retired types.
+ * - `ignored`: the types that it reads as no events, whatever their version and data.
  * - `encode`: the stored form, or why the event does not satisfy its own schema.
  * - `decode`: the domain events that a stored event stands for. Usually one; a list, because a schema change can split
  *   an old event into several.
@@ -82,6 +83,7 @@ export interface StoredShape {
 export interface EventSchema<in out Event> {
   readonly types: ReadonlyArray<string>
   readonly shapes: ReadonlyArray<StoredShape>
+  readonly ignored: ReadonlyArray<string>
   readonly encode: (event: Event) => Result.Result<EncodedEvent, string>
   readonly decode: (
     stored: Pick<EncodedEvent, "type" | "schemaVersion" | "data">
@@ -102,6 +104,7 @@ export declare namespace EventSchema {
   export interface Any {
     readonly types: ReadonlyArray<string>
     readonly shapes: ReadonlyArray<StoredShape>
+    readonly ignored: ReadonlyArray<string>
     readonly encode: (event: never) => Result.Result<EncodedEvent, string>
     readonly decode: (
       stored: Pick<EncodedEvent, "type" | "schemaVersion" | "data">
@@ -141,11 +144,15 @@ export declare namespace EventSchema {
  * - `upcasters`: the older versions of an event type. An event is stored with the version after them; without, with 1.
  * - `aliases`: names that an event type was stored under before.
  * - `retired`: event types that are stored no more, and what they are today.
+ * - `ignored`: event types that are stored no more and mean nothing today, for when their schemas are gone as well. They are
+ *   read as no events, whatever their version and data.
  *
  * **Gotchas**
  *
  * An event with a newer version than this program knows is not decoded but fails as `NewerVersion`: the reader has to be
- * upgraded before the writer. Throws when two event types would be read under one stored name.
+ * upgraded before the writer. An event of a type that is not named here fails as `UnknownType`: there is no option that skips
+ * them all, since a state that misses events it should have seen is wrong, and nobody would notice. Throws when two event types
+ * would be read under one stored name.
  *
  * **Example** (A purchase)
  *
@@ -187,6 +194,22 @@ export declare namespace EventSchema {
  * CartEvents.decode({ type: "ProductPutIn", schemaVersion: 1, data: { sku: "tea" } }) // => Result.succeed([{ _tag: "ItemAdded", sku: "tea" }])
  * ```
  *
+ * **Example** (A type that means nothing any more)
+ *
+ * ```ts
+ * import { Result, Schema } from "effect"
+ * import { EventSchema } from "effect-decider"
+ *
+ * const CartEvents = EventSchema.make({
+ *   event: Schema.TaggedUnion({ ItemAdded: { sku: Schema.String } }),
+ *   ignored: ["BannerShown"]
+ * })
+ * const reading = (type: string) => CartEvents.decode({ type, schemaVersion: 1, data: { banner: "spring" } })
+ *
+ * reading("BannerShown") // => Result.succeed([])
+ * Result.getFailure(reading("PopupShown")).pipe((failure) => failure._tag === "Some" && failure.value.reason) // => "UnknownType"
+ * ```
+ *
  * @see `Upcaster` for older versions and splits
  * @category constructors
  * @since 0.1.0
@@ -199,6 +222,7 @@ export const make = <Event extends { readonly _tag: string }>(options: {
   readonly upcasters?: { readonly [Tag in NoInfer<Event>["_tag"]]?: Upcaster<NoInfer<Event>> } | undefined
   readonly aliases?: { readonly [type: string]: NoInfer<Event>["_tag"] } | undefined
   readonly retired?: { readonly [type: string]: Upcaster<NoInfer<Event>> } | undefined
+  readonly ignored?: ReadonlyArray<string> | undefined
 }): EventSchema<Event> => {
   const byTag = new Map<string, StoredType<Event>>()
   const byType = new Map<string, Reader<Event>>()
@@ -240,11 +264,16 @@ export const make = <Event extends { readonly _tag: string }>(options: {
   for (const [type, upcaster] of Object.entries<Upcaster<Event>>(options.retired ?? {})) {
     read(type, retiredType(upcaster, check))
   }
+  const ignored = options.ignored ?? []
+  for (const type of ignored) {
+    read(type, ignoredType)
+  }
 
   const tagsOf = options.tags ?? noTags
   return {
     types: Array.from(byTag.values(), ({ type }) => type),
     shapes,
+    ignored,
     encode(event) {
       const stored = byTag.get(event._tag)
       if (stored === undefined) {
@@ -263,9 +292,7 @@ export const make = <Event extends { readonly _tag: string }>(options: {
       if (stored.schemaVersion > reader.version) {
         return Result.fail({
           reason: "NewerVersion",
-          message:
-            `it has schema version ${stored.schemaVersion} and this program knows up to ${reader.version}; ` +
-            "upgrade the program before it reads further"
+          message: `it has schema version ${stored.schemaVersion}, written by a newer program, and this one knows up to ${reader.version}`
         })
       }
       return reader.decode(stored.schemaVersion, stored.data)
@@ -277,6 +304,9 @@ export const make = <Event extends { readonly _tag: string }>(options: {
 const noTags = (): ReadonlyArray<string> => []
 
 const invalid = (message: string): Result.Result<never, DecodeFailure> => Result.fail({ reason: "Invalid", message })
+
+const typesRead = ({ ignored, shapes }: EventSchema.Any): ReadonlySet<string> =>
+  new Set([...shapes.map(({ type }) => type), ...ignored])
 
 const unknownType = (type: string, known: Iterable<string>): Result.Result<never, DecodeFailure> =>
   Result.fail({
@@ -316,6 +346,12 @@ const retiredType = <Event>(upcaster: Upcaster<Event>, check: Check<Event>): Rea
     return Result.isFailure(events) ? invalid(events.failure) : check(events.success)
   }
 })
+
+const ignoredType: Reader<never> = {
+  version: Number.POSITIVE_INFINITY,
+  shapes: [],
+  decode: () => Result.succeed([])
+}
 
 const encoder = (schema: Schema.Schema<unknown>): StoredShape["encode"] => {
   const encode = Schema.encodeUnknownResult(Schema.toCodecJson(schema as Schema.Codec<any, any>))
@@ -368,6 +404,7 @@ const isObject = (data: Schema.Json): data is Schema.JsonObject =>
 export const empty: EventSchema<never> = {
   types: [],
   shapes: [],
+  ignored: [],
   encode: () => Result.fail("there is no event to encode"),
   decode: ({ type }) => unknownType(type, []),
   streamOf: undefined
@@ -418,7 +455,7 @@ export const composeAll = <const Parts extends { readonly [label: string]: Event
   const all: ReadonlyMap<string, EventSchema<any>> = new Map(Object.entries<EventSchema<any>>(parts as any))
   const readers = new Map<string, string>()
   for (const [label, part] of all) {
-    for (const type of new Set(part.shapes.map(({ type }) => type))) {
+    for (const type of typesRead(part)) {
       const other = readers.get(type)
       if (other !== undefined) {
         throw new Error(
@@ -433,6 +470,7 @@ export const composeAll = <const Parts extends { readonly [label: string]: Event
   return {
     types: schemas.flatMap(({ types }) => types),
     shapes: schemas.flatMap(({ shapes }) => shapes),
+    ignored: schemas.flatMap(({ ignored }) => ignored),
     encode({ _tag, event }: LabelledEvent<string, unknown>) {
       const part = all.get(_tag)
       return part === undefined
@@ -508,10 +546,15 @@ export const many = <Event>(self: EventSchema<Event>): EventSchema<KeyedEvent<Ev
         return Result.map(shape.encode(event), (event) => ({ key, event }))
       }
     })),
+    ignored: self.ignored,
     encode: ({ event, key }) =>
       Result.map(self.encode(event), (stored) => ({ ...stored, data: { key, event: stored.data } })),
     decode(stored) {
       const { data } = stored
+      // What is ignored is so whatever its data.
+      if (self.ignored.includes(stored.type)) {
+        return Result.succeed([])
+      }
       const keyed = isObject(data) && typeof data["key"] === "string" ? data : undefined
       const decoded = self.decode({ ...stored, data: keyed?.["event"] ?? null })
       // That it is unknown or newer says more than that it has no key.
@@ -559,7 +602,7 @@ export const mapType: {
   <Event>(self: EventSchema<Event>, f: (type: string) => string): EventSchema<Event>
 } = dual(2, <Event>(self: EventSchema<Event>, f: (type: string) => string): EventSchema<Event> => {
   const original = new Map<string, string>()
-  for (const type of new Set(self.shapes.map(({ type }) => type))) {
+  for (const type of typesRead(self)) {
     const mapped = f(type)
     if (original.has(mapped)) {
       throw new Error(
@@ -572,6 +615,7 @@ export const mapType: {
   return {
     types: self.types.map((type) => f(type)),
     shapes: self.shapes.map((shape) => ({ ...shape, type: f(shape.type) })),
+    ignored: self.ignored.map((type) => f(type)),
     encode: (event) => Result.map(self.encode(event), (stored) => ({ ...stored, type: f(stored.type) })),
     decode(stored) {
       const type = original.get(stored.type)

@@ -147,15 +147,21 @@ const makeAll: Effect.Effect<Context.Context<EventStore.EventStore | Consumers |
   const store = EventStore.make({
     system: { name: "memory", isInstant: true },
     appendAll: (writes, options) => writing((turn, fiber) => appended(turn, writes, options, fiber)),
-    load: (stream, after, idempotencyKey) =>
-      reading((visible, turn) => {
+    load: (stream, { after, idempotencyKey, snapshotKey, upTo }) =>
+      reading((visible, turn): EventStore.StoredStream => {
         const version = log.version(stream, visible)
+        const last = Math.min(version, upTo)
+        const found = snapshotKey === undefined ? undefined : log.snapshot(stream, snapshotKey, last)
+        const snapshot = found === undefined || found.version <= after ? undefined : found
+        const from = snapshot?.version ?? after
         const loaded = {
-          events: after < version ? log.stream(stream).slice(after, version) : [],
+          events: from < last ? log.stream(stream).slice(from, last) : [],
           version: StreamVersion.make(version)
         }
         const recorded = idempotencyKey === undefined ? undefined : turn.record(log, idempotencyKey)
-        return recorded === undefined ? loaded : { ...loaded, recorded }
+        return recorded === undefined && snapshot === undefined
+          ? loaded
+          : { ...loaded, ...(recorded && { recorded }), ...(snapshot && { snapshot }) }
       }),
     readStreamPage: (stream, range) => reading((visible) => streamPage(log, stream, range, visible)),
     readPage: (range) => reading((visible) => page(log, range, visible)),
@@ -201,6 +207,13 @@ const makeAll: Effect.Effect<Context.Context<EventStore.EventStore | Consumers |
       )
     ),
     withTransaction,
+    snapshots: {
+      save: (snapshot) =>
+        Effect.withFiber((fiber) =>
+          reading((visible) => log.saveSnapshot(snapshot, visible, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()))
+        ),
+      purge: (before) => reading(() => log.purgeSnapshots(before))
+    },
     purgeIdempotencyRecords: (before) =>
       writing((turn) => (turn.isOpen ? Effect.succeed(log.records.purge(before, turn.isRoot)) : transactionEnded))
   })
@@ -250,6 +263,7 @@ class Log {
   /** What open transactions have changed besides events. */
   readonly journal = new Journal()
   readonly records = new Records(this.journal)
+  private readonly snapshots = new Map<StreamId.StreamId, Map<string, KeptSnapshot>>()
   /** The streams that have a tombstone, in the order of getting it. */
   readonly closed = new Set<StreamId.StreamId>()
   /** The event with version `n` has the index `n - 1`. A stream without events is not in it. */
@@ -383,6 +397,45 @@ class Log {
   }
 
   /**
+   * The snapshot with a key, if it stands at a version at most.
+   */
+  snapshot(stream: StreamId.StreamId, key: string, version: number): EventStore.StoredSnapshot | undefined {
+    const kept = this.snapshots.get(stream)?.get(key)
+    return kept === undefined || kept.version > version
+      ? undefined
+      : { ...kept, position: this.stream(stream)[kept.version - 1]!.position }
+  }
+
+  /**
+   * Keeps a snapshot in place of one that is not newer, if its last event is there; nothing takes that event away again.
+   */
+  saveSnapshot({ key, stream, ...snapshot }: EventStore.SealedSnapshot, visible: number, at: number): void {
+    const ofStream = this.snapshots.get(stream) ?? new Map<string, KeptSnapshot>()
+    const isThere =
+      snapshot.version <= this.version(stream, visible) &&
+      this.stream(stream)[snapshot.version - 1]!.id === snapshot.eventId
+    if (isThere && snapshot.version >= (ofStream.get(key)?.version ?? 0)) {
+      this.snapshots.set(stream, ofStream.set(key, { ...snapshot, at }))
+    }
+  }
+
+  purgeSnapshots(before: number): number {
+    let purged = 0
+    for (const [stream, ofStream] of this.snapshots) {
+      for (const [key, { at }] of ofStream) {
+        if (at < before) {
+          ofStream.delete(key)
+          purged++
+        }
+      }
+      if (ofStream.size === 0) {
+        this.snapshots.delete(stream)
+      }
+    }
+    return purged
+  }
+
+  /**
    * Takes back all but the first `count` tombstones.
    */
   reopen(count: number): void {
@@ -436,6 +489,10 @@ class Records {
     }
     return purged
   }
+}
+
+interface KeptSnapshot extends Omit<EventStore.StoredSnapshot, "position"> {
+  readonly at: number
 }
 
 interface Remembered {

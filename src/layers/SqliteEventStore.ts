@@ -31,6 +31,7 @@ import * as ReadSide from "./internal/sqliteReadSide.ts"
 import * as Read from "./internal/sqliteRead.ts"
 import * as Records from "./internal/sqliteRecords.ts"
 import * as Schema from "./internal/sqliteSchema.ts"
+import * as Snapshots from "./internal/sqliteSnapshots.ts"
 import * as Failure from "./internal/storeFailure.ts"
 import * as Tombstone from "./internal/sqliteTombstone.ts"
 import * as Transaction from "./internal/transaction.ts"
@@ -133,16 +134,18 @@ const makeAll = Effect.fnUntraced(function* (
     system: { name: "sqlite" },
     appendAll: (writes, options) =>
       Effect.withFiber((fiber) => announcing(appendAll(writes, options), Transaction.isInside(writer, fiber))),
-    load: (stream, after, idempotencyKey) =>
+    load: (stream, { after, idempotencyKey, snapshotKey, upTo }) =>
       reading("load", (sql) =>
-        idempotencyKey === undefined
-          ? Read.load(sql, stream, after)
-          : // The record first, so that the events are at least as new.
-            Effect.flatMap(Records.get(sql, idempotencyKey), (recorded) =>
-              Effect.map(Read.load(sql, stream, after), (loaded) =>
-                recorded === undefined ? loaded : { ...loaded, recorded }
-              )
-            )
+        idempotencyKey === undefined && snapshotKey === undefined
+          ? Read.load(sql, stream, after, upTo)
+          : // The record and the snapshot first, so that the events are at least as new.
+            Effect.gen(function* () {
+              const recorded = idempotencyKey === undefined ? undefined : yield* Records.get(sql, idempotencyKey)
+              const snapshot =
+                snapshotKey === undefined ? undefined : yield* Snapshots.get(sql, stream, snapshotKey, after, upTo)
+              const loaded = yield* Read.load(sql, stream, snapshot?.version ?? after, upTo)
+              return { ...loaded, ...(recorded && { recorded }), ...(snapshot && { snapshot }) }
+            })
       ),
     readStreamPage: (stream, range) => reading("readStream", (sql) => Read.readStreamPage(sql, stream, range)),
     readPage: (range) => reading("read", (sql) => Read.readPage(sql, range)),
@@ -155,7 +158,12 @@ const makeAll = Effect.fnUntraced(function* (
     tombstone: Tombstone.make(writer),
     changes: feed.changes,
     withTransaction: Transaction.make(writer, isCommitLost),
-    purgeIdempotencyRecords: (before) => Records.purge(writer, before)
+    purgeIdempotencyRecords: (before) => Records.purge(writer, "purgeIdempotencyRecords", Records.purgeText, before),
+    snapshots: {
+      save: (snapshot) =>
+        Effect.mapError(Snapshots.save(writer, snapshot), Failure.ofCommit("saveSnapshot", isCommitLost)),
+      purge: (before) => Records.purge(writer, "purgeSnapshots", Snapshots.purgeText, before)
+    }
   })
   return Context.add(ReadSide.make(writer, reading), EventStore.EventStore, store)
 })

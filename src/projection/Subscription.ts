@@ -253,9 +253,9 @@ const follow = Effect.fnUntraced(function* (
       issue: "it runs in a transaction, where it would see events that may be taken back; subscribe outside of it"
     })
   }
-  const start = isNow ? yield* Tail.persistent(store.head) : range.after
+  const start = isNow ? yield* tails.head : range.after
   const reader = yield* tails.join(start)
-  const pages = yield* ownPages(store, range)
+  const pages = yield* ownPages(tails, range)
   const isMeant = meant(range)
   const succession = new Succession(range.criteria._tag === "All", start)
 
@@ -296,11 +296,11 @@ const follow = Effect.fnUntraced(function* (
  * to where the window of all begins.
  */
 const ownPages = Effect.fnUntraced(function* (
-  store: EventStore["Service"],
+  tails: Tail.Tails,
   { category, criteria }: Range
 ): Effect.fn.Return<(after: Position, upTo: Position) => Effect.Effect<Page, ReadError>, never, Scope.Scope> {
   const scope = yield* Effect.scope
-  const read = (after: Position) => Tail.persistent(store.readPage({ category, criteria, after }))
+  const read = (after: Position) => tails.page({ category, criteria, after })
   let asked: Fiber.Fiber<Page, ReadError> | undefined
   return Effect.fnUntraced(function* (after, upTo) {
     const page = yield* asked === undefined ? read(after) : Fiber.join(asked)

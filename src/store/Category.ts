@@ -33,6 +33,17 @@ export interface Category<in Command, in out State, in out Event, in out Refusal
   readonly events: EventSchema<Event>
   readonly command: ((command: Command) => Result.Result<Schema.Json, string>) | undefined
   readonly refusal: Stored.Stored<Refusal> | undefined
+  readonly state: StoredState<State> | undefined
+}
+
+/**
+ * The stored form of a category's states, and a text that says what shape it has.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StoredState<in out State> extends Stored.Stored<State> {
+  readonly shape: string
 }
 
 /**
@@ -62,6 +73,9 @@ export declare namespace Category {
  * - `command`: tells a repeat from another command with the same id. Not needed where commands are plain JSON.
  * - `refusal`: with it a refusal is recorded, and a repeat of the command is refused as it was the first time. Without it
  *   the repeat is decided anew, and may then be accepted.
+ *
+ * With a schema for states, `state`, command handlers keep snapshots: see `snapshot` of their options. The schema has to
+ * bring back the state it was given, which `DeciderLaws` checks.
  *
  * **Gotchas**
  *
@@ -98,19 +112,21 @@ export const make = <Command, State, Event, Refusal>(
     readonly events: EventSchema<NoInfer<Event>>
     readonly command?: Schema.Codec<NoInfer<Command>, any> | undefined
     readonly refusal?: Schema.Codec<NoInfer<Refusal>, any> | undefined
+    readonly state?: Schema.Codec<NoInfer<State>, any> | undefined
   }
 ): Category<Command, State, Event, Refusal> => {
   const issue = Admission.categoryIssue(name)
   if (issue !== undefined) {
     throw new Error(`Category.make(${JSON.stringify(name)}): ${issue}. A category is a short name, for example "cart".`)
   }
-  const { command, decider, events, refusal } = options
+  const { command, decider, events, refusal, state } = options
   return {
     name,
     decider,
     events,
     command: command === undefined ? undefined : Stored.make<Command>(command).encode,
-    refusal: refusal === undefined ? undefined : Stored.make<Refusal>(refusal)
+    refusal: refusal === undefined ? undefined : Stored.make<Refusal>(refusal),
+    state: state === undefined ? undefined : { ...Stored.make<State>(state), shape: Stored.shape(state) }
   }
 }
 
@@ -142,6 +158,7 @@ export const decode = <Event>(
           position: recorded.position,
           type: recorded.type,
           schemaVersion: recorded.schemaVersion,
+          reason: decoded.failure.reason,
           issue: decoded.failure.message
         })
       )
@@ -165,6 +182,11 @@ export interface Entry<out Event> {
 
 /**
  * Reads the domain events of all entities of a category in global order: what a read model is folded from.
+ *
+ * **Details**
+ *
+ * An event that the schema cannot read fails the stream; none is skipped. A reader that wants some types only asks for
+ * them with `criteria`: the others are not read then, and need no schema.
  *
  * **Example** (The total of all counters)
  *

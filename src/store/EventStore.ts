@@ -21,6 +21,8 @@ import * as Admission from "./internal/admission.ts"
 import * as Import from "./internal/import.ts"
 import * as Observed from "./internal/observed.ts"
 import * as Pages from "./internal/pages.ts"
+import * as Snapshots from "./internal/snapshots.ts"
+import type { EventId } from "./EventId.ts"
 import type { NewEvent } from "./NewEvent.ts"
 import type { Position } from "./Position.ts"
 import type { RecordedEvent } from "./RecordedEvent.ts"
@@ -30,6 +32,7 @@ import {
   type ImportError,
   InvalidRequest,
   type ReadError,
+  type SnapshotError,
   type StoreError,
   type TombstoneError,
   type TransactionError
@@ -170,18 +173,79 @@ export interface ReadOptions {
 }
 
 /**
+ * The state of a stream at a version, kept so that it need not be folded from all events again. What is lost with a
+ * snapshot is only time.
+ *
+ * - `key`: names what can read it, for example the program's version of the state; 1 to 256 bytes. A stream has one snapshot
+ *   for each key.
+ * - `version`: how many events the state is the fold of, at least 1.
+ * - `eventId`: the id of the last one of them. A snapshot counts only as long as that event stands at that version, so one
+ *   that was made of another history, of which a backup was restored, is none.
+ * - `state`: at most 8 MiB of JSON.
+ *
+ * **Example** (The events since)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* EventStore.EventStore
+ *   const stream = StreamId.make("bell", "1")
+ *   const events = yield* Effect.all([1, 2, 3].map((data) => NewEvent.make({ type: "BellRung", data })))
+ *   yield* store.append({ stream, expected: ExpectedVersion.NoStream, events })
+ *   const [, second] = events
+ *   yield* store.saveSnapshot({ stream, key: "sum", version: 2, eventId: second!.id, state: 1 + 2 })
+ *   const loaded = yield* store.load(stream, { snapshotKey: "sum" })
+ *   return { state: loaded.snapshot?.state, since: loaded.events.map(({ data }) => data) }
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => { state: 3, since: [3] }
+ * ```
+ *
+ * @see `snapshot` of the options of a command handler, which does all this
+ * @category models
+ * @since 0.1.0
+ */
+export interface Snapshot {
+  readonly stream: StreamId
+  readonly key: string
+  readonly version: number
+  readonly eventId: EventId
+  readonly state: Schema.Json
+}
+
+/**
+ * A snapshot as it was found, and the position of the last event that is in it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LoadedSnapshot {
+  readonly version: StreamVersion
+  readonly position: Position
+  readonly state: Schema.Json
+}
+
+/**
  * - `after`: only events with a higher version; 0 by default.
+ * - `upTo`: the stream as it was at this version, its version included; as it is when it has not come so far.
  * - `until`: the stream as it was before the first event that was recorded after this time, its version included. Takes a
  *   round trip more.
  * - `idempotencyKey`: looks up what is recorded under this key now, in the same round trip.
+ * - `snapshotKey`: looks for a snapshot with this key, in the same round trip. Where there is one after version `after`, and
+ *   not after what `upTo` and `until` ask for, only the events after it are loaded.
  *
  * @category models
  * @since 0.1.0
  */
 export interface LoadOptions {
   readonly after?: number | undefined
+  readonly upTo?: number | undefined
   readonly until?: DateTime.Utc | undefined
   readonly idempotencyKey?: string | undefined
+  readonly snapshotKey?: string | undefined
 }
 
 /**
@@ -243,8 +307,8 @@ export interface ImportOptions<E = never, R = never> {
 }
 
 /**
- * A stream for folding: its events after the asked version, its version, and what is recorded under the asked key. The
- * events are at least as new as the record.
+ * A stream for folding: its events after the asked version, or after the snapshot if there is one, its version, and what is
+ * recorded under the asked key. The events are at least as new as the record.
  *
  * @category models
  * @since 0.1.0
@@ -253,6 +317,7 @@ export interface LoadedStream {
   readonly events: ReadonlyArray<RecordedEvent>
   readonly version: StreamVersion
   readonly recorded?: IdempotencyRecord
+  readonly snapshot?: LoadedSnapshot
 }
 
 /**
@@ -277,8 +342,8 @@ export interface Page {
  *
  * **Gotchas**
  *
- * Nothing else than `append`, `appendAll`, `import`, `tombstone`, `withTransaction` and `purgeIdempotencyRecords` writes,
- * and nothing ever changes or removes an event.
+ * Nothing else than `append`, `appendAll`, `import`, `tombstone`, `saveSnapshot`, `withTransaction` and the two that purge
+ * writes, and nothing ever changes or removes an event.
  *
  * @category services
  * @since 0.1.0
@@ -304,7 +369,7 @@ export class EventStore extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<Written>, AppendError>
 
     /**
-     * Loads a stream for folding, whole or after a version, in one round trip; or as it was at a time.
+     * Loads a stream for folding, whole or after a version or from a snapshot on, in one round trip; or as it was.
      */
     readonly load: (stream: StreamId, options?: LoadOptions) => Effect.Effect<LoadedStream, ReadError>
 
@@ -391,6 +456,19 @@ export class EventStore extends Context.Service<
      * ones from then on. Doing it again is safe.
      */
     readonly purgeIdempotencyRecords: (olderThan: DateTime.Utc) => Effect.Effect<number, TransactionError>
+
+    /**
+     * Keeps a snapshot, in place of one of the same stream and key that is not newer; a newer one stays.
+     *
+     * It is not kept when its last event is not there, nor inside a transaction, which may still take that event back.
+     */
+    readonly saveSnapshot: (snapshot: Snapshot) => Effect.Effect<void, SnapshotError>
+
+    /**
+     * Removes the snapshots that were saved before, for example those of keys that no program asks for any more, and answers
+     * how many there were. No answer changes by it.
+     */
+    readonly purgeSnapshots: (olderThan: DateTime.Utc) => Effect.Effect<number, TransactionError>
 
     /**
      * Whether the current fiber is in a transaction, so that what it appends may still be taken back.
@@ -672,11 +750,11 @@ export interface Primitives {
     writes: NonEmptyReadonlyArray<Write>,
     options: AppendAllOptions
   ) => Effect.Effect<ReadonlyArray<Written>, AppendError>
-  readonly load: (
-    stream: StreamId,
-    after: number,
-    idempotencyKey: string | undefined
-  ) => Effect.Effect<LoadedStream, ReadError>
+  /**
+   * Loads a part of a stream. Where a snapshot is asked for, and there is one in this part whose last event stands where it
+   * stood, only the events after it.
+   */
+  readonly load: (stream: StreamId, options: LoadStreamOptions) => Effect.Effect<StoredStream, ReadError>
   readonly readStreamPage: (stream: StreamId, range: StreamRange) => Effect.Effect<StreamPage, ReadError>
   readonly readPage: (range: Range) => Effect.Effect<Page, ReadError>
   readonly pagesOfRead?: Effect.Effect<PagesOfRead> | undefined
@@ -699,6 +777,75 @@ export interface Primitives {
   readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TransactionError, R>
   /** Removes the records from before a moment, in milliseconds since 1970. */
   readonly purgeIdempotencyRecords: (before: number) => Effect.Effect<number, TransactionError>
+  /**
+   * Where snapshots are kept. A store can do without them: then none is ever saved or asked for.
+   */
+  readonly snapshots?: SnapshotPrimitives | undefined
+}
+
+/**
+ * What the maker of a store writes for snapshots, besides finding them in `load`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SnapshotPrimitives {
+  /**
+   * Keeps a snapshot if its last event is there, in place of one of the same stream and key that is not newer or whose last
+   * event is not there. One of the same version is replaced, for it may be damaged. Never called inside a transaction.
+   */
+  readonly save: (snapshot: SealedSnapshot) => Effect.Effect<void, TransactionError>
+  /** Removes the snapshots that were saved before a moment, in milliseconds since 1970. */
+  readonly purge: (before: number) => Effect.Effect<number, TransactionError>
+}
+
+/**
+ * What to load of a stream, checked: `after` is exclusive, `upTo` inclusive.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LoadStreamOptions {
+  readonly after: number
+  readonly upTo: number
+  readonly idempotencyKey: string | undefined
+  readonly snapshotKey: string | undefined
+}
+
+/**
+ * A stream as a store has it. Its version may be higher than what was asked for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StoredStream extends Omit<LoadedStream, "snapshot"> {
+  readonly snapshot?: StoredSnapshot
+}
+
+/**
+ * A snapshot as a store has it: the state as JSON text, which it keeps as it is, and a checksum of all of it. The position
+ * is that of its last event.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StoredSnapshot {
+  readonly version: StreamVersion
+  readonly position: Position
+  readonly eventId: EventId
+  readonly state: string
+  readonly checksum: string
+}
+
+/**
+ * A snapshot to keep.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SealedSnapshot extends Omit<StoredSnapshot, "position"> {
+  readonly stream: StreamId
+  readonly key: string
 }
 
 /**
@@ -786,14 +933,16 @@ export const make = (given: Primitives): EventStore["Service"] => {
   return EventStore.of({
     append: (write, options) => Effect.suspend(() => Effect.map(appendAll([write], options), (written) => written[0]!)),
     appendAll: (writes, options) => Effect.suspend(() => appendAll(writes, options)),
-    load: (stream, options) => {
+    load: (stream, options = noOptions) => {
       const range = Admission.loadRange(stream, options)
       if (Result.isFailure(range)) {
         return Effect.fail(range.failure)
       }
-      return options?.until === undefined
-        ? primitives.load(stream, range.success.after, options?.idempotencyKey)
-        : loadUntil(primitives, stream, range.success, Admission.millis(options.until), options.idempotencyKey)
+      return options.until === undefined
+        ? Snapshots.load(primitives, stream, range.success)
+        : Effect.flatMap(primitives.versionAt(stream, Admission.millis(options.until)), (version) =>
+            Snapshots.load(primitives, stream, { ...range.success, upTo: Math.min(range.success.upTo, version) })
+          )
     },
     readStream: (stream, options) => {
       const range = Admission.streamRange("readStream", stream, options)
@@ -845,6 +994,13 @@ export const make = (given: Primitives): EventStore["Service"] => {
     // Nothing is older than 1970, and not every store knows such times.
     purgeIdempotencyRecords: (olderThan) =>
       primitives.purgeIdempotencyRecords(Math.max(0, olderThan.epochMilliseconds)),
+    saveSnapshot: (snapshot) =>
+      Effect.suspend((): Effect.Effect<void, SnapshotError> => {
+        const admitted = Admission.snapshot(snapshot)
+        return Result.isFailure(admitted) ? Effect.fail(admitted.failure) : Snapshots.save(primitives, admitted.success)
+      }),
+    purgeSnapshots: (olderThan) =>
+      primitives.snapshots?.purge(Math.max(0, olderThan.epochMilliseconds)) ?? Effect.succeed(0),
     isInTransaction: primitives.isInTransaction
   })
 }
@@ -874,6 +1030,8 @@ const resolved = <A, E extends StoreError>(
     )
   )
 
+const noOptions: LoadOptions = {}
+
 const isUnknown = (error: StoreError): boolean => error._tag === "CommitUnknown"
 
 const noRecords: ReadonlyArray<IdempotencyRecord> = []
@@ -898,23 +1056,6 @@ const streamPages = (primitives: Primitives, stream: StreamId, range: StreamRang
       return [page.events, Option.some(next)] as const
     })
   )
-
-const loadUntil = (
-  primitives: Primitives,
-  stream: StreamId,
-  range: StreamRange,
-  until: number,
-  idempotencyKey: string | undefined
-) =>
-  Effect.gen(function* () {
-    const { recorded } =
-      idempotencyKey === undefined ? noRecord : yield* primitives.load(stream, range.upTo, idempotencyKey)
-    const version = yield* primitives.versionAt(stream, until)
-    const events = yield* Stream.runCollect(streamPages(primitives, stream, { ...range, upTo: version }))
-    return recorded === undefined ? { events, version } : { events, version, recorded }
-  })
-
-const noRecord: Pick<LoadedStream, "recorded"> = {}
 
 const namePages = (primitives: Primitives, range: NameRange) =>
   Stream.paginate(range, (rest) => {

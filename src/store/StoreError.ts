@@ -205,6 +205,9 @@ export class StreamTombstoned extends Schema.TaggedError<StreamTombstoned>("effe
 /**
  * A stored event that this program's schemas cannot read.
  *
+ * - `reason`: `NewerVersion` when a newer program wrote it, `UnknownType` when no schema reads its type, `Invalid` when its
+ *   data does not fit. With the first the event is in order, and this program has to be upgraded.
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -216,15 +219,24 @@ export class EventDecodeError extends Schema.TaggedError<EventDecodeError>("effe
     position: Position,
     type: Schema.String,
     schemaVersion: Schema.Int,
+    reason: Schema.Literals(["UnknownType", "NewerVersion", "Invalid"]),
     issue: Schema.String
   }
 ) {
   override get message(): string {
     return (
       `Event ${this.version} of "${this.stream}" (${this.type} v${this.schemaVersion}, position ${this.position}) ` +
-      `cannot be read: ${this.issue}. Stored events never change: adapt the event schema so that it reads this one.`
+      `cannot be read: ${this.issue}. ${readAgain[this.reason]}`
     )
   }
+}
+
+const readAgain = {
+  UnknownType:
+    "If a newer program writes this type, upgrade this one. If it was renamed or taken away, name it in `aliases`, `retired` " +
+    "or `ignored` of the event schema.",
+  NewerVersion: "Upgrade this program: who reads a shape goes before who writes it.",
+  Invalid: "Stored events never change: adapt the event schema so that it reads this one."
 }
 
 /**
@@ -309,6 +321,14 @@ export type ImportError = ImportRefused | StoreUnavailable | CommitUnknown
  * @since 0.1.0
  */
 export type ReadError = InvalidRequest | StoreUnavailable
+
+/**
+ * Every way the saving of a snapshot can fail.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type SnapshotError = InvalidRequest | StoreUnavailable | CommitUnknown
 
 /**
  * Every way a transaction can fail by itself, besides the failures of what runs in it.

@@ -30,6 +30,7 @@ import * as MultiWrite from "./internal/conformance/multiWrite.ts"
 import * as Races from "./internal/conformance/races.ts"
 import * as Records from "./internal/conformance/records.ts"
 import * as RoundTrip from "./internal/conformance/roundTrip.ts"
+import * as Snapshots from "./internal/conformance/snapshots.ts"
 import * as StreamReads from "./internal/conformance/streamReads.ts"
 import * as Subscriptions from "./internal/conformance/subscriptions.ts"
 import * as Tails from "./internal/conformance/tails.ts"
@@ -61,6 +62,7 @@ export interface Case<out R = never> {
  * - `terminate`: ends, from outside, the sessions that have a transaction open, as an administrator of a database does.
  * - `work`: changes something else in the transaction around it, for example a row of another table.
  * - `another`: opens another instance of the store on the same events, as another process has it.
+ * - `snapshots`: `false` for a store that keeps no snapshots, which it need not: then it is only looked at that nobody notices.
  * - `seed`: what the random cases start from; they print theirs when they fail. Another one each time by default.
  * - `programs`: how many random programs are compared with the model; 25 by default.
  *
@@ -72,6 +74,7 @@ export interface Options<R = never> {
   readonly terminate?: Effect.Effect<unknown, unknown, R> | undefined
   readonly work?: Effect.Effect<unknown, unknown, R> | undefined
   readonly another?: Effect.Effect<EventStore["Service"], unknown, R | Scope.Scope> | undefined
+  readonly snapshots?: boolean | undefined
   readonly seed?: number | undefined
   readonly programs?: number | undefined
 }
@@ -102,7 +105,7 @@ export declare namespace Options {
 /**
  * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `records`, `transactions`,
  * `reading a stream`, `reading all`, `pages`, `head`, `global order`, `tails`, `changes`, `subscriptions`, `listing`, `times`, `round trip`,
- * `imports`, `tombstones`, `bad input`, `isolation`, `instances`, `crashes`, `model`.
+ * `imports`, `tombstones`, `snapshots`, `bad input`, `isolation`, `instances`, `crashes`, `model`.
  *
  * **Example** (Without a test runner)
  *
@@ -128,7 +131,7 @@ export declare namespace Options {
  * const skipped = StoreConformance.cases().filter(({ skipped }) => skipped !== undefined)
  *
  * skipped.map(({ name }) => name.split(":")[0]).filter((theme, i, all) => all.indexOf(theme) === i).sort()
- * // => ["crashes", "global order", "instances", "tails"]
+ * // => ["crashes", "global order", "instances", "snapshots", "tails"]
  * ```
  *
  * @category cases
@@ -157,6 +160,7 @@ export const cases = <R = never>(options: Options<R> = {}): ReadonlyArray<Case<R
     ...RoundTrip.cases,
     ...Imports.cases,
     ...Tombstones.cases,
+    ...Snapshots.cases(hooks, options.snapshots ?? true),
     ...BadInput.cases,
     ...Isolation.cases,
     ...Instances.cases(hooks),

@@ -290,6 +290,42 @@ describe("composed event schemas", () => {
   })
 })
 
+describe("ignored types", () => {
+  const event = Schema.TaggedUnion({ Filled: {} })
+  const events = EventSchema.make({ event, ignored: ["Shown"] })
+  const shown = (type: string) => ({ type, schemaVersion: 7, data: "of a shape nobody remembers" })
+  const none = Result.succeed([])
+
+  it("are read as nothing, whatever their version and data, and others are not", () => {
+    assert.deepStrictEqual(events.decode(shown("Shown")), none)
+    assert.isTrue(Result.isFailure(events.decode(shown("shown"))))
+    assert.deepStrictEqual([events.types, events.ignored], [["Filled"], ["Shown"]])
+    assert.deepStrictEqual(
+      events.shapes.map(({ type }) => type),
+      ["Filled"]
+    )
+  })
+
+  it("pass through compositions, keys and other names", () => {
+    const other = EventSchema.make({ event: Schema.TaggedUnion({ Other: {} }), ignored: ["Gone"] })
+    const composed = EventSchema.composeAll({ events, other })
+    assert.deepStrictEqual(composed.ignored, ["Shown", "Gone"])
+    assert.deepStrictEqual([composed.decode(shown("Shown")), composed.decode(shown("Gone"))], [none, none])
+    assert.deepStrictEqual(EventSchema.many(events).decode(shown("Shown")), none)
+    const mapped = EventSchema.mapType(events, (type) => `x.${type}`)
+    assert.deepStrictEqual(mapped.decode(shown("x.Shown")), none)
+    assert.isTrue(Result.isFailure(mapped.decode(shown("Shown"))))
+  })
+
+  it("are no types that are read as something", () => {
+    assert.throws(() => EventSchema.make({ event, ignored: ["Filled"] }), /two event types would be read as "Filled"/)
+    assert.throws(() => EventSchema.make({ event, aliases: { Shown: "Filled" }, ignored: ["Shown"] }), /as "Shown"/)
+    const other = EventSchema.make({ event: Schema.TaggedUnion({ Shown: {} }) })
+    assert.throws(() => EventSchema.composeAll({ events, other }), /both read the stored type "Shown"/)
+    assert.throws(() => EventSchema.mapType(events, () => "x"), /would both be stored as "x"/)
+  })
+})
+
 describe("composed command schemas", () => {
   const Commands = CommandSchema.composeAll({
     cart: Schema.TaggedUnion({ CheckOut: {} }),

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import type * as PgClient from "@effect/sql-pg/PgClient"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { spawn } from "node:child_process"
@@ -160,10 +161,16 @@ describe("PgEventStore, set-up", () => {
       yield* Effect.scoped(open(config))
       yield* sql.unsafe(`grant usage on schema effect_decider to ${role}`)
       yield* sql.unsafe(`grant select, insert, delete on all tables in schema effect_decider to ${role}`)
+      yield* sql.unsafe(`grant update on effect_decider.snapshots to ${role}`)
       yield* sql.unsafe(`grant usage, select on all sequences in schema effect_decider to ${role}`)
       const { store } = yield* open(asRole)
       const stream = newStream()
-      yield* store.append(write(stream, NoStream, ...newEvents(2)))
+      const events = newEvents(2)
+      yield* store.append(write(stream, NoStream, ...events))
+      for (const [i, { id }] of events.entries()) {
+        yield* store.saveSnapshot({ stream, key: "a key", version: i + 1, eventId: id, state: null })
+      }
+      assert.strictEqual(yield* store.purgeSnapshots(DateTime.makeUnsafe("9000-01-01T00:00:00Z")), 1)
       yield* store.appendAll([write(stream, NoStream), write(newStream(), Any, newEvent())]).pipe(Effect.flip)
       yield* store.appendAll([write(newStream(), NoStream), write(newStream(), Any, newEvent())])
       assert.lengthOf((yield* store.readPage()).events, 3)

@@ -18,10 +18,8 @@ export type AccountCommand =
   | { readonly _tag: "Look" }
   | { readonly _tag: "Close" }
 
-export interface AccountState {
-  readonly balance: number
-  readonly isClosed: boolean
-}
+const AccountState = Schema.Struct({ balance: Schema.Int, isClosed: Schema.Boolean })
+export type AccountState = typeof AccountState.Type
 
 export class TooLittle extends Schema.TaggedError<TooLittle>()("TooLittle", { balance: Schema.Int }) {}
 
@@ -48,11 +46,16 @@ export const deposit = (amount: number): AccountCommand => ({ _tag: "Deposit", a
 export const withdraw = (amount: number): AccountCommand => ({ _tag: "Withdraw", amount })
 export const look: AccountCommand = { _tag: "Look" }
 
-export const category = Category.make("account", {
-  decider: Account,
-  events: EventSchema.make({ event: AccountEvent })
-})
+const events = EventSchema.make({ event: AccountEvent })
+
+export const category = Category.make("account", { decider: Account, events })
 
 export type Handler = CommandHandler.CommandHandler<AccountCommand, AccountState, AccountEvent, TooLittle>
 
 export const handler = CommandHandler.make({ category })
+
+/** Saves snapshots all the time. */
+export const snapshotting = CommandHandler.make({
+  category: Category.make("account", { decider: Account, events, state: AccountState }),
+  snapshot: { every: 2 }
+})

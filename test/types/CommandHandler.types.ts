@@ -70,3 +70,14 @@ Category.make("counter", {
   // @ts-expect-error: the decider refuses otherwise
   refusal: Schema.String
 })
+Category.make("counter", {
+  decider: category.decider,
+  events: EventSchema.make({ event: Event }),
+  state: Schema.Int
+})
+Category.make("counter", {
+  decider: category.decider,
+  events: EventSchema.make({ event: Event }),
+  // @ts-expect-error: the states are numbers
+  state: Schema.String
+})

@@ -98,6 +98,16 @@ const inMemory: Readonly<Record<string, readonly [wrong: Layer.Layer<EventStore>
     Memory.mutable,
     { "isolation: what a reader does to an event does not reach the store": /everything after changing what load gave/ }
   ],
+  "a snapshot that was saved last": [
+    Memory.lastSnapshot,
+    {
+      "snapshots: of a stream and key the newest is kept, whatever is saved after it": /saved 1, the events/
+    }
+  ],
+  "a snapshot that is told by its version alone": [
+    Memory.snapshotOfVersion,
+    { "snapshots: one whose last event is not there is none": /^of another event of the stream, the events/ }
+  ],
   "pages that have scanned only what matched": [
     Memory.endsEarly,
     { "pages: scanned is where to go on, also when nothing matches": /has scanned all/ }

@@ -1,6 +1,7 @@
 /**
  * Wrong stores that need no server: the memory store, with one promise broken.
  */
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
@@ -48,4 +49,18 @@ export const endsEarly = broken((store) => ({
       ...page,
       scanned: page.events.at(-1)?.position ?? options?.after ?? page.scanned
     }))
+}))
+
+/** Keeps the snapshot that was saved last, instead of the newest. */
+export const lastSnapshot = broken((store) => ({
+  saveSnapshot: (snapshot) =>
+    Effect.andThen(store.purgeSnapshots(DateTime.makeUnsafe("9000-01-01T00:00:00Z")), store.saveSnapshot(snapshot))
+}))
+
+/** Takes a snapshot for one of the events that are there now, by its version alone. */
+export const snapshotOfVersion = broken((store) => ({
+  saveSnapshot: (snapshot) =>
+    Effect.flatMap(store.load(snapshot.stream), ({ events }) =>
+      store.saveSnapshot({ ...snapshot, eventId: events[snapshot.version - 1]?.id ?? snapshot.eventId })
+    )
 }))

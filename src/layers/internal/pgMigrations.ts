@@ -15,7 +15,15 @@ export const migrations = (schema: string): ReadonlyArray<Migration> => {
     {
       id: 1,
       name: "events",
-      statements: [...tables(s), ...globalOrder(s), ...appending(s), ...recording(s), ...closing(s), ...readSide(s)]
+      statements: [
+        ...tables(s),
+        ...globalOrder(s),
+        ...appending(s),
+        ...recording(s),
+        ...closing(s),
+        ...keeping(s),
+        ...readSide(s)
+      ]
     }
   ]
 }
@@ -481,6 +489,20 @@ begin
   return query select array[v.status, v.version]::bigint[] || v.positions, null::text
     from unnest(v_verdicts) with ordinality as v (status, version, positions, n) order by v.n;
 end`)}`
+]
+
+const keeping = (s: string): ReadonlyArray<string> => [
+  // The state is text, for its checksum is of the text.
+  `create table ${s}.snapshots (
+  stream text collate "C" not null,
+  key text collate "C" not null,
+  version integer not null,
+  event_id uuid not null,
+  saved_at timestamptz not null,
+  checksum text not null,
+  state text not null,
+  constraint snapshots_stream_key_key primary key (stream, key)
+)`
 ]
 
 const closing = (s: string): ReadonlyArray<string> => [

@@ -5,12 +5,27 @@ import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
-import type { AppendAllOptions, NameRange, Page, Primitives, Range, Written } from "../../store/EventStore.ts"
+import type { EventId } from "../../store/EventId.ts"
+import type {
+  AppendAllOptions,
+  NameRange,
+  Page,
+  Primitives,
+  Range,
+  StoredSnapshot,
+  Written
+} from "../../store/EventStore.ts"
 import type { Position } from "../../store/Position.ts"
-import { type AppendError, type StoreUnavailable, VersionConflict } from "../../store/StoreError.ts"
+import {
+  type AppendError,
+  type StoreUnavailable,
+  type TransactionError,
+  VersionConflict
+} from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import * as CriteriaSql from "./criteriaSql.ts"
@@ -33,7 +48,7 @@ import * as Transaction from "./transaction.ts"
 export const make = Effect.fnUntraced(function* (
   sql: PgClient,
   schema: string,
-  { announce, watch }: Pick<Changes, "announce" | "watch">
+  { announce, told, watch }: Pick<Changes, "announce" | "told" | "watch">
 ): Effect.fn.Return<Omit<Primitives, "changes">, never, Scope.Scope> {
   const text = statements(identifier(schema))
   const system = systemOf(sql.config, schema)
@@ -133,6 +148,11 @@ export const make = Effect.fnUntraced(function* (
     }
   }
 
+  // Whoever reads up to the head that was told needs not ask how far that may go: nothing comes any more before an event
+  // that was the head once. But a transaction may see less than was there when it was told.
+  const isTold = ({ upTo }: Range, fiber: Fiber.Fiber<unknown, unknown>) =>
+    upTo <= (told() ?? -1n) && !Transaction.isInside(sql, fiber)
+
   const idsAfter = (stream: StreamId, version: number, count: number) =>
     Effect.map(rows("append", sql.unsafe(text.idsAfter, [stream, version, count])), (found) =>
       found.map(([id]) => id as string)
@@ -180,6 +200,16 @@ export const make = Effect.fnUntraced(function* (
         )
     )
   }
+
+  const purge = (operation: string, statement: string, before: number) =>
+    Effect.withFiber<number, TransactionError>((fiber) => {
+      const inTransaction = Transaction.isInside(sql, fiber)
+      const failed = Failure.ofCommit(operation, (error) => !inTransaction && isLost(error))
+      return Effect.mapBoth(Transaction.guarded(sql, sql.unsafe(statement, [before]).values), {
+        onFailure: failed,
+        onSuccess: ([row]) => row![0] as number
+      })
+    })
 
   const appendOne = yield* GroupCommit.make<Append.Encoded>({
     system,
@@ -230,18 +260,24 @@ export const make = Effect.fnUntraced(function* (
         )
         return announcing(inTransaction ? savepoint(append) : append, inTransaction)
       }),
-    load: (stream, after, idempotencyKey) => {
+    load: (stream, { after, idempotencyKey, snapshotKey, upTo }) => {
       const statement =
-        idempotencyKey === undefined
-          ? sql.unsafe(text.load, [stream, after])
-          : sql.unsafe(text.loadRecorded, [stream, after, idempotencyKey])
+        snapshotKey !== undefined || upTo !== StreamVersion.max
+          ? sql.unsafe(text.loadPart, [stream, after, upTo, snapshotKey ?? null, idempotencyKey ?? null])
+          : idempotencyKey === undefined
+            ? sql.unsafe(text.load, [stream, after])
+            : sql.unsafe(text.loadRecorded, [stream, after, idempotencyKey])
       return Effect.flatMap(rows("load", statement), (found) =>
         Effect.map(toEvents("load", found[0]![0] === null ? [] : found), (events) => {
           // The row without an event has it too.
           const last = found[found.length - 1]!
           const loaded = { events, version: StreamVersion.make(last[2] as number) }
-          const recorded = last[10] ?? null
-          return recorded === null ? loaded : { ...loaded, recorded: Records.toRecord(recorded) }
+          const [recorded, snapshot, state] = last.slice(10)
+          return {
+            ...loaded,
+            ...(isThere(recorded) && { recorded: Records.toRecord(recorded) }),
+            ...(isThere(snapshot) && { snapshot: toSnapshot(snapshot, state) })
+          }
         })
       )
     },
@@ -252,7 +288,12 @@ export const make = Effect.fnUntraced(function* (
           Effect.map(toEvents("readStream", found, limit), (events) => ({ events, isEnd: found.length <= limit }))
         )
       }),
-    readPage: (range) => Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe)),
+    readPage: (range) =>
+      Effect.withFiber((fiber) =>
+        isTold(range, fiber)
+          ? pageUpTo(range, range.upTo)
+          : Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe))
+      ),
     // A transaction has one connection, and what it appends between two pages is to be read as well.
     pagesOfRead: Effect.withFiber((fiber) =>
       Effect.succeed({ readPage: pagesOfOneRead(), isAhead: !Transaction.isInside(sql, fiber) })
@@ -261,15 +302,17 @@ export const make = Effect.fnUntraced(function* (
       Effect.map(rows("streamVersion", sql.unsafe(text.streamVersion, [stream])), ([row]) =>
         StreamVersion.make(row![0] as number)
       ),
-    purgeIdempotencyRecords: (before) =>
-      Effect.withFiber((fiber) => {
-        const inTransaction = Transaction.isInside(sql, fiber)
-        const failed = Failure.ofCommit("purgeIdempotencyRecords", (error) => !inTransaction && isLost(error))
-        return Effect.mapBoth(Transaction.guarded(sql, sql.unsafe(text.purge, [before]).values), {
-          onFailure: failed,
-          onSuccess: ([row]) => row![0] as number
-        })
-      }),
+    purgeIdempotencyRecords: (before) => purge("purgeIdempotencyRecords", text.purge, before),
+    snapshots: {
+      save: ({ checksum, eventId, key, state, stream, version }) =>
+        Effect.asVoid(
+          Effect.mapError(
+            sql.unsafe(text.saveSnapshot, [stream, key, version, eventId, checksum, state]).values,
+            Failure.ofCommit("saveSnapshot", isLost)
+          )
+        ),
+      purge: (before) => purge("purgeSnapshots", text.purgeSnapshots, before)
+    },
     versionAt: (stream, until) =>
       Effect.map(rows("readStream", sql.unsafe(text.versionAt, [stream, PgTypes.timestamptz(until)])), ([row]) =>
         StreamVersion.make(row![0] as number)
@@ -323,6 +366,20 @@ const isLost = ({ reason }: SqlError): boolean => reason._tag === "ConnectionErr
 const isOfOne = (error: SqlError): boolean =>
   error.reason._tag !== "ConnectionError" && !/^(08|53|57)/.test(Failure.code(error) ?? "08")
 
+// Columns that a statement does not have are undefined, and what is not there is null.
+const isThere = (value: unknown): boolean => value !== undefined && value !== null
+
+const toSnapshot = (snapshot: unknown, state: unknown): StoredSnapshot => {
+  const [version, position, eventId, checksum] = JSON.parse(snapshot as string)
+  return {
+    version: StreamVersion.make(version),
+    position: BigInt(position) as Position,
+    eventId: eventId as EventId,
+    checksum,
+    state: state as string
+  }
+}
+
 // JSON as text, so that it is parsed once and outside of the connection's parser.
 const columns =
   "e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags, e.data::text, e.metadata::text, " +
@@ -341,15 +398,41 @@ export const statements = (schema: string) => {
     `select ${columns} from ${table} e where e.stream = $1 and e.version > $2 and e.version <= $3 and e.position > 0 ` +
     `order by e.version ${order} limit $4`
   // The row that closes a stream has a negative position; in global order nobody ever looks there.
-  const streamVersion = `select coalesce(max(e.version), 0) from ${table} e where e.stream = $1 and e.position > 0`
-  const load = (columns: string) =>
+  const lastVersion = "coalesce(max(e.version), 0)"
+  const streamVersion = `select ${lastVersion} from ${table} e where e.stream = $1 and e.position > 0`
+  const load = (columns: string, part = { version: lastVersion, snapshot: "", events: "e.version > $2" }) =>
     `select ${columns.replace("e.version", "coalesce(e.version, v.version)")} from (${streamVersion.replace(
-      "coalesce(max(e.version), 0)",
-      "coalesce(max(e.version), 0) as version"
-    )}) v left join lateral (select * from ${table} e where e.stream = $1 and e.version > $2 and e.position > 0 order by e.version) e on true`
-  const record =
-    "(select json_build_array(r.key, r.fingerprint, r.outcome)::text " +
-    `from ${schema}.idempotency r where r.key = $3)`
+      lastVersion,
+      `${part.version} as version`
+    )}) v ${part.snapshot}left join lateral (select * from ${table} e ` +
+    `where e.stream = $1 and ${part.events} and e.position > 0 order by e.version) e on true`
+  // The last row, or the only one, has what there is one of.
+  const once = (value: string) => `case when coalesce(e.version, v.version) = v.version then ${value} end`
+  const record = (key: string) =>
+    once(
+      "(select json_build_array(r.key, r.fingerprint, r.outcome)::text " +
+        `from ${schema}.idempotency r where r.key = ${key})`
+    )
+  // Up to version $3, and from the snapshot on with key $4, which counts as long as its last event is there.
+  const loadPart = load(
+    `${columns}, ${record("$5")}, ` +
+      `${once("case when s.version > 0 then json_build_array(s.version, s.position::text, s.event_id, s.checksum)::text end")}, ` +
+      once("s.state"),
+    {
+      version: `least(${lastVersion}, $3::integer)`,
+      snapshot:
+        `left join lateral (select s.*, l.position from ${schema}.snapshots s join ${table} l ` +
+        "on l.stream = s.stream and l.version = s.version and l.id = s.event_id and l.position > 0 " +
+        "where s.stream = $1 and s.key = $4 and s.version > $2 and s.version <= $3::integer) s on true ",
+      events: "e.version > coalesce(s.version, $2) and e.version <= $3::integer"
+    }
+  )
+  const eventIs = (stream: string, version: string, id: string) =>
+    `exists (select from ${table} e where e.stream = ${stream} and e.version = ${version} and e.id = ${id} ` +
+    "and e.position > 0)"
+  const purge = (name: string, time: string) =>
+    `with purged as (delete from ${schema}.${name} where ${time} < to_timestamp($1::float8 / 1000) returning 1) ` +
+    "select count(*)::integer from purged"
   // From one name to the next by the index on streams and versions, over however many events are in between. So a listing
   // needs no index of its own, which every append would have to pay for. As JSON, because the client reads some names
   // wrong: see `pgRows.ts`.
@@ -373,11 +456,17 @@ export const statements = (schema: string) => {
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 order by e.version limit $3`,
     // One row at least, which has the version when there are no events to have it.
     load: load(columns),
-    // The last row, or the only one, has the record.
-    loadRecorded: load(`${columns}, case when coalesce(e.version, v.version) = v.version then ${record} end`),
-    purge:
-      `with purged as (delete from ${schema}.idempotency where recorded_at < to_timestamp($1::float8 / 1000) returning 1) ` +
-      "select count(*)::integer from purged",
+    loadRecorded: load(`${columns}, ${record("$3")}`),
+    loadPart,
+    saveSnapshot:
+      `insert into ${schema}.snapshots as s (stream, key, version, event_id, saved_at, checksum, state) ` +
+      "select $1, $2, $3::integer, $4::uuid, clock_timestamp(), $5, $6 " +
+      `where ${eventIs("$1", "$3::integer", "$4::uuid")} ` +
+      "on conflict on constraint snapshots_stream_key_key do update set version = excluded.version, " +
+      "event_id = excluded.event_id, saved_at = excluded.saved_at, checksum = excluded.checksum, state = excluded.state " +
+      `where s.version <= excluded.version or not ${eventIs("s.stream", "s.version", "s.event_id")}`,
+    purgeSnapshots: purge("snapshots", "saved_at"),
+    purge: purge("idempotency", "recorded_at"),
     streamForward: streamPage("asc"),
     streamBackward: streamPage("desc"),
     streamVersion,

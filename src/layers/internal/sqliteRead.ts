@@ -10,10 +10,10 @@ import type { SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import type {
   ListedStream,
-  LoadedStream,
   NameRange,
   Page,
   Range,
+  StoredStream,
   StreamPage,
   StreamRange
 } from "../../store/EventStore.ts"
@@ -91,17 +91,18 @@ export const head = (sql: SqliteClient): Effect.Effect<Position.Position, SqlErr
   Effect.map(sql.unsafe(headText).values, (rows) => toPosition(rows[0]![0]))
 
 /**
- * The events of a stream after a version, and its version.
+ * The events of a stream after a version and up to another, and its version.
  */
 export const load = Effect.fnUntraced(function* (
   sql: SqliteClient,
   stream: StreamId,
-  after: number
-): Effect.fn.Return<LoadedStream, SqlError> {
+  after: number,
+  upTo: number
+): Effect.fn.Return<Omit<StoredStream, "snapshot">, SqlError> {
   const events: Array<RecordedEvent> = []
   let version = after
   while (true) {
-    const rows = yield* sql.unsafe(streamText.forward, [stream, version, tombstone - 1, batch]).values
+    const rows = yield* sql.unsafe(streamText.forward, [stream, version, Math.min(upTo, tombstone - 1), batch]).values
     for (const row of rows) {
       events.push(toEvent(row))
     }
@@ -117,7 +118,7 @@ export const load = Effect.fnUntraced(function* (
     }
     const actual = yield* streamVersion(sql, stream)
     // Otherwise there was an append between the two statements, and now there are events to read.
-    if (actual <= after) {
+    if (actual <= after || upTo <= after) {
       return { events, version: actual }
     }
   }

@@ -41,12 +41,17 @@ export const insert = Effect.fnUntraced(function* (
 })
 
 /**
- * Removes the records from before a moment.
+ * Removes the rows from before a moment.
  */
-export const purge = (sql: SqliteClient, before: number): Effect.Effect<number, TransactionError> =>
+export const purge = (
+  sql: SqliteClient,
+  operation: string,
+  text: string,
+  before: number
+): Effect.Effect<number, TransactionError> =>
   Effect.withFiber((fiber) => {
     const isJoined = isInside(sql, fiber)
-    const statement = sql.unsafe(purgeText, [before]).raw
+    const statement = sql.unsafe(text, [before]).raw
     // Dies if the transaction has ended, as an append does.
     const guarded = isJoined ? Effect.andThen(sql.afterCommit(Effect.void), statement) : statement
     return Effect.mapBoth(guarded, {
@@ -54,8 +59,6 @@ export const purge = (sql: SqliteClient, before: number): Effect.Effect<number, 
       onSuccess: (result) => Number((result as { readonly changes: number | bigint }).changes)
     })
   })
-
-const operation = "purgeIdempotencyRecords"
 
 const toRecord = ([key, fingerprint, outcome]: ReadonlyArray<unknown>): IdempotencyRecord => ({
   key: key as string,
@@ -71,4 +74,7 @@ const findText = `${select} WHERE key IN (SELECT value FROM json_each(?))`
 
 const insertText = `INSERT INTO ${recordTable} (key, recorded_at, fingerprint, outcome) VALUES (?, ?, ?, ?)`
 
-const purgeText = `DELETE FROM ${recordTable} WHERE recorded_at < ?`
+/**
+ * Removes the records from before a moment.
+ */
+export const purgeText = `DELETE FROM ${recordTable} WHERE recorded_at < ?`

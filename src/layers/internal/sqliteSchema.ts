@@ -21,6 +21,11 @@ export const table = "effect_decider_events"
 export const recordTable = "effect_decider_idempotency"
 
 /**
+ * The table of snapshots.
+ */
+export const snapshotTable = "effect_decider_snapshots"
+
+/**
  * The table of the consumers of the log.
  */
 export const consumerTable = "effect_decider_consumers"
@@ -83,6 +88,16 @@ export const migrations: ReadonlyArray<Migration.Migration> = [
   outcome TEXT NOT NULL
 ) STRICT`,
       `CREATE INDEX ${recordTable}_recorded_at ON ${recordTable} (recorded_at)`,
+      `CREATE TABLE ${snapshotTable} (
+  stream TEXT NOT NULL,
+  key TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  event_id TEXT NOT NULL,
+  saved_at INTEGER NOT NULL,
+  checksum TEXT NOT NULL,
+  state TEXT NOT NULL,
+  PRIMARY KEY (stream, key)
+) STRICT`,
       `CREATE TABLE ${consumerTable} (
   consumer TEXT NOT NULL PRIMARY KEY,
   position INTEGER NOT NULL,

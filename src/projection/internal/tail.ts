@@ -7,10 +7,13 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Request from "effect/Request"
+import * as RequestResolver from "effect/RequestResolver"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import type { EventStore } from "../../store/EventStore.ts"
+import type { EventStore, Page, ReadOptions } from "../../store/EventStore.ts"
 import type { Position } from "../../store/Position.ts"
 import type { ReadError } from "../../store/StoreError.ts"
 import { Window } from "./window.ts"
@@ -29,7 +32,19 @@ export interface Reader {
 export interface Tails {
   /** Takes part until the scope ends. */
   readonly join: (after: Position) => Effect.Effect<Reader, never, Scope.Scope>
+  /** Asked for once for all who want it at the same time. */
+  readonly head: Effect.Effect<Position, ReadError>
+  /** A page for one alone. A few are read at a time, so that a thousand who catch up leave connections to others. */
+  readonly page: (options: ReadOptions) => Effect.Effect<Page, ReadError>
 }
+
+/** How many pages are read at a time for those who read alone. */
+export const pagesAtATime = 4
+
+interface Head extends Request.Request<Position, ReadError> {
+  readonly _tag: "Head"
+}
+const Head = Request.tagged<Head>("Head")
 
 // Until the store is back: soon at first, then each second.
 const reconnecting = Schedule.min([Schedule.exponential("20 millis"), Schedule.spaced("1 second")]).pipe(
@@ -39,7 +54,7 @@ const reconnecting = Schedule.min([Schedule.exponential("20 millis"), Schedule.s
 /**
  * Tries a read again for as long as the store does not answer.
  */
-export const persistent = <A>(effect: Effect.Effect<A, ReadError>): Effect.Effect<A, ReadError> =>
+const persistent = <A>(effect: Effect.Effect<A, ReadError>): Effect.Effect<A, ReadError> =>
   Effect.retry(effect, {
     schedule: reconnecting,
     while: (error) => error._tag === "StoreUnavailable" && error.isRetryable
@@ -165,7 +180,14 @@ export const make = Effect.fnUntraced(function* (
     })
   )
 
+  const heads = RequestResolver.make<Head>((entries) =>
+    Effect.map(Effect.exit(persistent(store.head)), (exit) => entries.forEach((entry) => entry.completeUnsafe(exit)))
+  )
+  const turns = yield* Semaphore.make(pagesAtATime)
+
   return {
+    head: Effect.request(Head(), heads),
+    page: (options) => persistent(turns.withPermit(store.readPage(options))),
     join: (after) =>
       Effect.acquireRelease(
         Effect.suspend(() => {
@@ -190,17 +212,18 @@ const follow = (store: EventStore["Service"], tail: Tail): Effect.Effect<void, R
       return Effect.sync(() => tail.tell())
     }
     // A head that was read already is told again when reads may see more now, which those need to know who read alone.
-    return head > window.to ? readOn(store, tail, window) : Effect.sync(() => tail.tell())
+    return head > window.to ? readOn(store, tail, window, head) : Effect.sync(() => tail.tell())
   })
 
 const readOn = Effect.fnUntraced(function* (
   store: EventStore["Service"],
   tail: Tail,
-  window: Window
+  window: Window,
+  head: Position
 ): Effect.fn.Return<void, ReadError> {
   while (true) {
     yield* tail.demand
-    const page = yield* persistent(store.readPage({ after: window.to }))
+    const page = yield* persistent(store.readPage({ after: window.to, upTo: head }))
     window.add(page, tail.needed(window))
     tail.tell()
     if (page.isEnd) {

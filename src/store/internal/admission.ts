@@ -11,9 +11,12 @@ import type {
   IdempotencyRecord,
   ImportedEvent,
   LoadOptions,
+  LoadStreamOptions,
   NameRange,
   Range,
   ReadOptions,
+  SealedSnapshot,
+  Snapshot,
   StreamRange,
   StreamReadOptions,
   StreamsOptions,
@@ -36,6 +39,8 @@ const limits = {
   appendBytes: 64 * 1024 * 1024,
   events: 10_000,
   commandIdBytes: 256,
+  snapshotKeyBytes: 256,
+  snapshotBytes: 8 * 1024 * 1024,
   keyBytes: 512,
   fingerprintBytes: 256,
   outcomeBytes: 64 * 1024,
@@ -132,17 +137,57 @@ export const records = (
 }
 
 /**
- * A checked range of a stream to load, and a checked key to look up.
+ * A checked snapshot, with its state as text.
+ */
+export const snapshot = ({
+  eventId,
+  key,
+  state,
+  stream,
+  version
+}: Snapshot): Result.Result<Omit<SealedSnapshot, "checksum">, InvalidRequest> => {
+  const refuse = (issue: string) => Result.fail(new InvalidRequest({ operation: "saveSnapshot", issue }))
+  const issue =
+    streamIssue(stream) ??
+    snapshotKeyIssue(key) ??
+    versionIssue("the version", version) ??
+    (version === 0 ? "a stream without events has no snapshot" : undefined) ??
+    (EventId.is(eventId) ? undefined : "the id of its last event is no lower-case UUID")
+  if (issue !== undefined) {
+    return refuse(issue)
+  }
+  const copier = new Json.Copier()
+  const copy = copier.copy(state)
+  if (copy === undefined) {
+    return refuse(`the state is not plain JSON: ${copier.takeIssue()}`)
+  }
+  const text = JSON.stringify(copy)
+  if (copier.maxBytes > limits.snapshotBytes) {
+    const bytes = Json.utf8Length(text)
+    if (bytes > limits.snapshotBytes) {
+      return refuse(`the state takes ${bytes} bytes of JSON, ${limits.snapshotBytes} at most`)
+    }
+  }
+  return Result.succeed({ stream, key, version: StreamVersion.make(version), eventId, state: text })
+}
+
+/**
+ * What to load of a stream, checked.
  */
 export const loadRange = (
   stream: StreamId.StreamId,
-  options: LoadOptions = {}
-): Result.Result<StreamRange, InvalidRequest> => {
-  const range = streamRange("load", stream, { after: options.after, until: options.until })
-  const issue = options.idempotencyKey === undefined ? undefined : keyIssue(options.idempotencyKey)
-  return Result.isSuccess(range) && issue !== undefined
-    ? Result.fail(new InvalidRequest({ operation: "load", issue }))
-    : range
+  { after, idempotencyKey, snapshotKey, until, upTo }: LoadOptions
+): Result.Result<LoadStreamOptions, InvalidRequest> => {
+  const range = streamRange("load", stream, { after, until, upTo })
+  if (Result.isFailure(range)) {
+    return Result.fail(range.failure)
+  }
+  const issue =
+    (idempotencyKey === undefined ? undefined : keyIssue(idempotencyKey)) ??
+    (snapshotKey === undefined ? undefined : snapshotKeyIssue(snapshotKey))
+  return issue === undefined
+    ? Result.succeed({ after: range.success.after, upTo: range.success.upTo, idempotencyKey, snapshotKey })
+    : Result.fail(new InvalidRequest({ operation: "load", issue }))
 }
 
 /**
@@ -446,6 +491,8 @@ const tagsIssue = (tags: ReadonlyArray<string>): string | undefined => {
   }
   return undefined
 }
+
+const snapshotKeyIssue = (key: string): string | undefined => nameIssue("a snapshot key", key, limits.snapshotKeyBytes)
 
 const keyIssue = (key: string): string | undefined => nameIssue("an idempotency key", key, limits.keyBytes)
 

@@ -1,7 +1,6 @@
 /**
  * By what a command that is handed in again is recognised, and what is recorded of it.
  */
-import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
 import * as Exit from "effect/Exit"
@@ -12,6 +11,7 @@ import type { IdempotencyRecord } from "../EventStore.ts"
 import { IdempotencyViolation } from "../StoreError.ts"
 import type { StreamId } from "../StreamId.ts"
 import * as Json from "./json.ts"
+import * as Sha256 from "./sha256.ts"
 
 /**
  * A command that has an id.
@@ -45,7 +45,7 @@ export type Recorded = Pick<IdempotencyRecord, "key" | "fingerprint" | "outcome"
 export const identify = (stream: StreamId, id: string, asked: Schema.Json): Effect.Effect<Identity> => {
   // Written as JSON, no stream and id read like another stream and id.
   const name = JSON.stringify([stream, id])
-  return Effect.map(Effect.all([sha256(name), sha256(Json.canonical(asked))]), ([named, fingerprint]) => {
+  return Effect.map(Effect.all([Sha256.bytes(name), Sha256.bytes(Json.canonical(asked))]), ([named, fingerprint]) => {
     const key = `command ${name}`
     return {
       id,
@@ -96,17 +96,6 @@ export const repeated = <A, E>(
   identity.fingerprint === first.fingerprint ? exit : Exit.fail(violation(identity))
 
 const violation = ({ id, stream }: Identity) => new IdempotencyViolation({ stream, key: id, ids: [] })
-
-const sha256 = (text: string): Effect.Effect<Uint8Array> =>
-  Effect.flatMap(WebCrypto, (crypto) =>
-    Effect.map(
-      Effect.promise((): Promise<ArrayBuffer> => crypto.subtle.digest("SHA-256", utf8(text))),
-      (hash) => new Uint8Array(hash)
-    )
-  )
-
-// `TextEncoder` is no part of the language, and this knows of no platform.
-const utf8 = (text: string): Uint8Array => Result.getOrThrow(Hex.decode(Hex.encode(text)))
 
 // A UUID version 8, whose content is free: 90 bits of the hash name the command, and 32 count on from there.
 const eventId = (named: Uint8Array, index: number): EventId.EventId => {

@@ -9,7 +9,7 @@ import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
 import * as Metadata from "../../decider/Metadata.ts"
 import type { Category } from "../Category.ts"
-import type { ExecuteOptions, Executed, Folded } from "../CommandHandler.ts"
+import type { ExecuteOptions, Executed } from "../CommandHandler.ts"
 import * as EventId from "../EventId.ts"
 import type { EventStore, Written } from "../EventStore.ts"
 import * as ExpectedVersion from "../ExpectedVersion.ts"
@@ -31,7 +31,8 @@ import {
   type StreamTerminated
 } from "./decision.ts"
 import type { Folding } from "./folding.ts"
-import { Recent } from "./recent.ts"
+import type { Known } from "./snapshotting.ts"
+import * as States from "./states.ts"
 import * as Telemetry from "./telemetry.ts"
 import * as Turns from "./turns.ts"
 
@@ -43,7 +44,7 @@ export const make = <Command, State, Event, Refusal>(options: {
   readonly store: EventStore["Service"]
   readonly category: Category<Command, State, Event, Refusal>
   readonly folding: Folding<State, Event>
-  readonly states: Recent<StreamId, Folded<State>>
+  readonly states: States.States<State>
   readonly retry: Schedule.Schedule<unknown, VersionConflict>
   readonly telemetry: CommandTelemetry
 }) => {
@@ -61,7 +62,7 @@ export const make = <Command, State, Event, Refusal>(options: {
     stream: StreamId,
     identity: CommandId.Identity,
     recorded: CommandId.Recorded,
-    known: Folded<State>,
+    known: Known<State>,
     events?: ReadonlyArray<RecordedEvent>
   ): Effect.Effect<Executed<State, Event>, Refusal | ReadError | EventDecodeError | IdempotencyViolation> => {
     const outcome = CommandId.outcomeOf(identity, recorded)
@@ -97,11 +98,7 @@ export const make = <Command, State, Event, Refusal>(options: {
 
   // Decides the commands of a turn one after the other, appends what they lead to together, and answers them. Nobody is
   // answered before: a refusal may be due to the command before it. Fails without any answer, for example when it lost a race.
-  const take = (
-    stream: StreamId,
-    turn: Turn,
-    states: Recent<StreamId, Folded<State>>
-  ): Effect.Effect<void, StoreError> => {
+  const take = (stream: StreamId, turn: Turn, states: States.States<State>): Effect.Effect<void, StoreError> => {
     let known = states.get(stream)
     let isFresh = false
     // The key that was looked up together with the state that is known.
@@ -111,10 +108,10 @@ export const make = <Command, State, Event, Refusal>(options: {
       // To look takes nothing that could not be taken back.
       turn.isBound = false
       const key = turn.members.find(isOpenWithId)?.request.identity!.key
-      return Effect.flatMap(look(stream, known ?? nothing, key), (found) => {
+      return Effect.flatMap(look(stream, known ?? nothing, { idempotencyKey: key }), (found) => {
         isFresh = true
         lookedUp = key
-        states.set(stream, found.folded)
+        states.set(stream, found.folded, lastId(found.events))
         known = found.folded
         return found.recorded === undefined
           ? Effect.succeed(found.folded)
@@ -125,7 +122,7 @@ export const make = <Command, State, Event, Refusal>(options: {
     // Answers the commands that turn out to have been carried out before. Who cannot be answered is no matter of the others.
     const answerRepeats = (
       recorded: CommandId.Recorded,
-      known: Folded<State>,
+      known: Known<State>,
       events?: ReadonlyArray<RecordedEvent>
     ): Effect.Effect<void> =>
       Effect.forEach(
@@ -138,7 +135,7 @@ export const make = <Command, State, Event, Refusal>(options: {
       )
 
     // The events were there already, perhaps from a process that prepared the command otherwise: what is stored counts.
-    const answerStored = (recordings: ReadonlyArray<Recording>, start: Folded<State>): Effect.Effect<void> => {
+    const answerStored = (recordings: ReadonlyArray<Recording>, start: Known<State>): Effect.Effect<void> => {
       states.delete(stream)
       return Effect.forEach(
         recordings.filter(({ outcome }) => outcome.refusal === undefined),
@@ -147,7 +144,7 @@ export const make = <Command, State, Event, Refusal>(options: {
       )
     }
 
-    const decideFrom = (start: Folded<State>): Effect.Effect<void, StoreError> => {
+    const decideFrom = (start: Known<State>): Effect.Effect<void, StoreError> => {
       turn.isBound = true
       const drafts: Array<Effect.Effect<NewEvent>> = []
       const answers: Array<(written: Written | undefined) => void> = []
@@ -210,7 +207,8 @@ export const make = <Command, State, Event, Refusal>(options: {
         const write = { stream, expected: ExpectedVersion.Exact(start.version), events }
         const remember = (written: Written) => {
           const position = written.positions[events.length - 1] ?? start.position
-          states.set(stream, { state, version: written.version, position })
+          const { snapshot } = start
+          states.set(stream, { state, version: written.version, position, snapshot }, lastId(events))
           return settle(written)
         }
         if (recordings === undefined) {
@@ -274,7 +272,7 @@ export const make = <Command, State, Event, Refusal>(options: {
     })
   }
 
-  const alone = (stream: StreamId, member: Member, states: Recent<StreamId, Folded<State>>): Effect.Effect<void> =>
+  const alone = (stream: StreamId, member: Member, states: States.States<State>): Effect.Effect<void> =>
     Effect.map(Effect.exit(take(stream, new Turns.Turn([member]), states)), (exit) => {
       if (Exit.isFailure(exit)) {
         member.answer(Exit.failCause(exit.cause))
@@ -285,7 +283,7 @@ export const make = <Command, State, Event, Refusal>(options: {
     (
       member: Member,
       exit: Exit.Exit<Decided<State, Event, Refusal>, StreamTerminated | StoreError>,
-      start: Folded<State>,
+      start: Known<State>,
       count: number
     ) =>
     (written: Written | undefined) => {
@@ -328,15 +326,18 @@ export const make = <Command, State, Event, Refusal>(options: {
         if (!isInTransaction) {
           return inTurn(stream, request)
         }
-        // What is not committed must not be known to others, and the others must not wait for the transaction.
+        // The others must not wait for the transaction, nor know of what is not committed.
         const member: Member = new Turns.Member(request)
-        return Effect.andThen(alone(stream, member, new Recent(0)), () => member.wait())
+        return Effect.andThen(alone(stream, member, States.none), () => member.wait())
       })
     )
   }
 
   return { handIn, recall }
 }
+
+const lastId = (events: ReadonlyArray<{ readonly id: EventId.EventId }>): EventId.EventId | undefined =>
+  events[events.length - 1]?.id
 
 const isOpen = ({ exit }: { readonly exit: unknown }): boolean => exit === undefined
 

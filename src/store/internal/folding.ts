@@ -5,44 +5,49 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as Category from "../Category.ts"
-import type { Executed, Folded, Step } from "../CommandHandler.ts"
-import type { EventStore, IdempotencyRecord } from "../EventStore.ts"
+import type { Executed, Step } from "../CommandHandler.ts"
+import type { EventStore, IdempotencyRecord, LoadOptions } from "../EventStore.ts"
 import * as Position from "../Position.ts"
 import type { RecordedEvent } from "../RecordedEvent.ts"
 import type { EventDecodeError, ReadError } from "../StoreError.ts"
 import type { StreamId } from "../StreamId.ts"
 import * as StreamVersion from "../StreamVersion.ts"
 import type * as CommandId from "./commandId.ts"
+import type { Known, Snapshotting } from "./snapshotting.ts"
 
 /**
- * A stream as it was found, folded from what was known and the events since, and what is recorded under the asked key.
+ * A stream as it was found, folded from what is known of it and the events since, and what is recorded under the asked key.
  */
 export interface Found<out State> {
-  readonly folded: Folded<State>
-  readonly known: Folded<State>
+  readonly folded: Known<State>
+  readonly known: Known<State>
   readonly events: ReadonlyArray<RecordedEvent>
   readonly recorded: IdempotencyRecord | undefined
 }
 
 /**
+ * What to look for besides the events since: what is recorded under a key; and where not to go further.
+ */
+export type LookOptions = Pick<LoadOptions, "idempotencyKey" | "until" | "upTo">
+
+/**
  * Reads and folds the streams of a category.
+ *
+ * - `nothing`: a stream without events.
+ * - `look`: a stream, read from what is known of it on, or from a snapshot that is newer.
+ * - `replay`: what a command led to that was carried out before. `events` are those after `known`, where they are read.
  */
 export interface Folding<in out State, out Event> {
-  /** A stream without events. */
-  readonly nothing: Folded<State>
-  readonly foldFrom: (
-    known: Folded<State>,
-    events: ReadonlyArray<RecordedEvent>
-  ) => Result.Result<Folded<State>, EventDecodeError>
+  readonly nothing: Known<State>
   readonly look: (
     stream: StreamId,
-    known: Folded<State>,
-    idempotencyKey?: string
+    known: Known<State>,
+    options?: LookOptions
   ) => Effect.Effect<Found<State>, ReadError | EventDecodeError>
   readonly replay: (
     stream: StreamId,
     outcome: CommandId.Outcome,
-    known: Folded<State>,
+    known: Known<State>,
     events?: ReadonlyArray<RecordedEvent>
   ) => Effect.Effect<Executed<State, Event>, ReadError | EventDecodeError>
 }
@@ -52,56 +57,76 @@ export interface Folding<in out State, out Event> {
  */
 export const make = <Command, State, Event, Refusal>(
   store: EventStore["Service"],
-  category: Category.Category<Command, State, Event, Refusal>
+  category: Category.Category<Command, State, Event, Refusal>,
+  snapshotting: Snapshotting<State> | undefined
 ): Folding<State, Event> => {
-  const nothing: Folded<State> = {
+  const nothing: Known<State> = {
     state: category.decider.initialState,
     version: StreamVersion.none,
-    position: Position.origin
+    position: Position.origin,
+    snapshot: 0
   }
 
-  const foldFrom = (known: Folded<State>, events: ReadonlyArray<RecordedEvent>) => {
+  const foldFrom = (
+    known: Known<State>,
+    events: ReadonlyArray<RecordedEvent>
+  ): Result.Result<Known<State>, EventDecodeError> => {
     const last = events[events.length - 1]
     return last === undefined
       ? Result.succeed(known)
-      : Result.map(Category.foldFrom(category, known.state, events), (state): Folded<State> => ({
+      : Result.map(Category.foldFrom(category, known.state, events), (state) => ({
           state,
           version: last.version,
-          position: last.position
+          position: last.position,
+          snapshot: known.snapshot
         }))
   }
 
-  // Reads what is new since `known` and folds it on. A stream that has fewer events than are known was put back to an
-  // earlier state, from a backup for example.
-  const look = (
+  // A stream that has fewer events than are known was put back to an earlier state, from a backup for example.
+  const lookWith = (
+    snapshots: Snapshotting<State> | undefined,
     stream: StreamId,
-    known: Folded<State>,
-    idempotencyKey?: string
+    known: Known<State>,
+    options: LookOptions | undefined
   ): Effect.Effect<Found<State>, ReadError | EventDecodeError> =>
     Effect.flatMap(
-      store.load(
-        stream,
-        idempotencyKey === undefined ? { after: known.version } : { after: known.version, idempotencyKey }
-      ),
-      ({ events, recorded, version }) =>
-        version < known.version
-          ? look(stream, nothing, idempotencyKey)
+      store.load(stream, { ...options, after: known.version, snapshotKey: snapshots?.key }),
+      ({ events, recorded, snapshot, version }) => {
+        if (version < known.version) {
+          return lookWith(snapshots, stream, nothing, options)
+        }
+        const start = snapshot === undefined ? known : snapshots!.open(snapshot)
+        // One that cannot be read is none.
+        return start === undefined
+          ? lookWith(undefined, stream, known, options)
           : Effect.fromResult(
-              Result.map(foldFrom(known, events), (folded): Found<State> => ({ folded, known, events, recorded }))
+              Result.map(foldFrom(start, events), (folded): Found<State> => ({
+                folded,
+                known: start,
+                events,
+                recorded
+              }))
             )
+      }
     )
 
-  // What a command led to that was carried out before: its events as they are stored, and the state right after them.
-  // `events` are those after `known`, where they are read already.
+  const look: Folding<State, Event>["look"] = (stream, known, options) => lookWith(snapshotting, stream, known, options)
+
+  // The events as they are stored, and the state right after them.
   const replay = (
     stream: StreamId,
-    { after, version }: CommandId.Outcome,
-    known: Folded<State>,
+    outcome: CommandId.Outcome,
+    known: Known<State>,
     events?: ReadonlyArray<RecordedEvent>
   ): Effect.Effect<Executed<State, Event>, ReadError | EventDecodeError> => {
+    const { after, version } = outcome
     const isBefore = known.version <= after
-    const { version: from } = isBefore ? known : nothing
-    const start: Executed<State, Event> = { ...(isBefore ? known : nothing), events: [] }
+    if (!isBefore && snapshotting !== undefined) {
+      // What is known came later, but a snapshot may not have.
+      return Effect.flatMap(look(stream, nothing, { upTo: after }), ({ folded }) => replay(stream, outcome, folded))
+    }
+    const { position, state, version: from } = isBefore ? known : nothing
+    const start: Executed<State, Event> = { state, version: from, position, events: [] }
     const recorded =
       from === version
         ? Stream.empty
@@ -117,7 +142,7 @@ export const make = <Command, State, Event, Refusal>(
     )
   }
 
-  return { nothing, foldFrom, look, replay }
+  return { nothing, look, replay }
 }
 
 // Goes on with the events of a command that was carried out before; those after version `after` are the ones it led to.

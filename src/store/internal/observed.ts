@@ -82,6 +82,8 @@ const observed = (primitives: Primitives, system: StoreSystem): Primitives => {
   const tombstone = observe("tombstone")
   const head = observe("head")
   const purge = observe("purgeIdempotencyRecords")
+  const saveSnapshot = observe("saveSnapshot")
+  const purgeSnapshots = observe("purgeSnapshots")
 
   const readPage =
     (readPage: Primitives["readPage"]): Primitives["readPage"] =>
@@ -91,7 +93,7 @@ const observed = (primitives: Primitives, system: StoreSystem): Primitives => {
         () => ({ category: range.category, attributes: { "effect_decider.after": String(range.after) } }),
         ({ events }) => ({ "db.response.returned_rows": events.length })
       )
-  const { pagesOfRead } = primitives
+  const { pagesOfRead, snapshots } = primitives
 
   return {
     ...primitives,
@@ -151,6 +153,13 @@ const observed = (primitives: Primitives, system: StoreSystem): Primitives => {
         (version) => ({ "effect_decider.version": version })
       ),
     head: head(primitives.head, () => ({})),
-    purgeIdempotencyRecords: (before) => purge(primitives.purgeIdempotencyRecords(before), () => ({}))
+    purgeIdempotencyRecords: (before) => purge(primitives.purgeIdempotencyRecords(before), () => ({})),
+    snapshots: snapshots && {
+      save: (snapshot) =>
+        saveSnapshot(snapshots.save(snapshot), () =>
+          ofStream(snapshot.stream, { "effect_decider.version": snapshot.version })
+        ),
+      purge: (before) => purgeSnapshots(snapshots.purge(before), () => ({}))
+    }
   }
 }

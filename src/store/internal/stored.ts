@@ -30,6 +30,14 @@ export const make = <A>(schema: Schema.Codec<A, any>): Stored<A> => {
 }
 
 /**
+ * A text that says what JSON a schema makes: another one for another shape, and the same in every process.
+ */
+export const shape = (schema: Schema.Codec<any, any>): string => {
+  const { definitions, schema: root } = Schema.toJsonSchemaDocument(schema)
+  return Json.canonical(JSON.parse(JSON.stringify([root, definitions])))
+}
+
+/**
  * A value that is plain JSON as it is.
  */
 export const plain = (value: unknown): Result.Result<Schema.Json, string> => {

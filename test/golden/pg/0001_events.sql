@@ -518,6 +518,17 @@ begin
 end
 $body$;
 
+create table "effect_decider".snapshots (
+  stream text collate "C" not null,
+  key text collate "C" not null,
+  version integer not null,
+  event_id uuid not null,
+  saved_at timestamptz not null,
+  checksum text not null,
+  state text not null,
+  constraint snapshots_stream_key_key primary key (stream, key)
+);
+
 create table "effect_decider".consumers (
   consumer text collate "C" not null,
   position bigint not null,

@@ -29,6 +29,17 @@ CREATE TABLE effect_decider_idempotency (
 
 CREATE INDEX effect_decider_idempotency_recorded_at ON effect_decider_idempotency (recorded_at);
 
+CREATE TABLE effect_decider_snapshots (
+  stream TEXT NOT NULL,
+  key TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  event_id TEXT NOT NULL,
+  saved_at INTEGER NOT NULL,
+  checksum TEXT NOT NULL,
+  state TEXT NOT NULL,
+  PRIMARY KEY (stream, key)
+) STRICT;
+
 CREATE TABLE effect_decider_consumers (
   consumer TEXT NOT NULL PRIMARY KEY,
   position INTEGER NOT NULL,

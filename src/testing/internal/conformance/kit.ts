@@ -125,8 +125,7 @@ export const testWith = <Name extends keyof Hooks>(
 ): Case => {
   const given = hooks[hook]
   if (given === undefined) {
-    const skipped = `it needs the hook "${hook}"`
-    return { name, skipped, run: Effect.fail(new ConformanceFailure({ issue: `skipped: ${skipped}` })) }
+    return skipped(name, `it needs the hook "${hook}"`)
   }
   return test(
     name,
@@ -136,6 +135,15 @@ export const testWith = <Name extends keyof Hooks>(
     seed
   )
 }
+
+/**
+ * A case that cannot be run, and why.
+ */
+export const skipped = (name: string, skipped: string): Case => ({
+  name,
+  skipped,
+  run: Effect.fail(new ConformanceFailure({ issue: `skipped: ${skipped}` }))
+})
 
 const hung = `not done after ${timeLimit}: a call to the store never came back`
 

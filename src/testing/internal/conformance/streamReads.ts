@@ -46,7 +46,7 @@ export const cases: ReadonlyArray<Kit.Case> = [
     )
   }),
 
-  Kit.test("reading a stream: load gives it whole or after a version", function* (store) {
+  Kit.test("reading a stream: load gives it whole, after a version, or up to one", function* (store) {
     const { stream } = yield* Kit.seeded(store, 5)
     const events = yield* Kit.readStream(store, stream)
     for (const after of [undefined, 0, 1, 4, 5, 6, 1000]) {
@@ -54,7 +54,14 @@ export const cases: ReadonlyArray<Kit.Case> = [
         events: events.slice(after ?? 0),
         version: 5
       })
+      for (const upTo of [0, 1, 3, 5, 6, 1000]) {
+        Kit.same(`loaded after ${after} up to ${upTo}`, yield* store.load(stream, { after, upTo }), {
+          events: events.slice(after ?? 0, upTo),
+          version: Math.min(5, upTo)
+        })
+      }
     }
+    Kit.same("no stream", yield* store.load(Kit.newStream(), { upTo: 3 }), { events: [], version: 0 })
   }),
 
   Kit.test("reading a stream: more events than a page holds", function* (store) {
