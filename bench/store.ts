@@ -2,17 +2,16 @@
  * The PostgreSQL store against hand-written statements through the same client, and against pgbench.
  */
 import { Effect, Schedule } from "effect"
-import { type ChildProcess, fork } from "node:child_process"
-import { fileURLToPath } from "node:url"
-import { CannotRun, compare, type Contestant, facts, type Measured, type OpenSuite, type Section } from "./measure.ts"
+import { compare, type Contestant, facts, type Measured, type OpenSuite, type Section } from "./measure.ts"
 import { hotStreams } from "./hotStreams.ts"
 import { imports } from "./imports.ts"
 import * as Pgbench from "./pgbench.ts"
 import { connections, openServer, type Server, table } from "./postgres.ts"
 import { appendContestants, fill, onDatabase, payloadBytes, plan, type Plan, sections, times } from "./workload.ts"
 import { snapshots } from "./snapshots.ts"
+import { beside } from "./subscriptions.ts"
+import { worker } from "./processes.ts"
 import * as Wakeups from "./wakeups.ts"
-import type { Assignment, Turn } from "./worker.ts"
 
 /** Callers, and what is asked of their appends against the one-row INSERT of as many. */
 const bars: ReadonlyArray<readonly [callers: number, bar: Contestant["bar"]]> = [
@@ -30,7 +29,14 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
     store: "PgEventStore",
     client: "@effect/sql-pg",
     batchCallers: [1, 32],
-    bars: { load: { p50: 45 }, read: { ratio: 0.9 }, decoded: { ratio: 0.5 }, execute: { ratio: 0.6 } },
+    bars: {
+      load: { p50: 45 },
+      read: { ratio: 0.9 },
+      decoded: { ratio: 0.5 },
+      subscription: { ratio: 0.8 },
+      projection: { ratio: 0.5 },
+      execute: { ratio: 0.6 }
+    },
     executeCallers: 128
   })
   return {
@@ -50,6 +56,7 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
       snapshots(server, schedule),
       Wakeups.delivery(server, schedule),
       ...Wakeups.telling(server, schedule),
+      ...beside(server, schedule),
       ...(server.isOurs ? [imports(server, schedule)] : []),
       disk(server, schedule)
     ]
@@ -90,9 +97,13 @@ const processes = (server: Server, { rounds, seconds }: Plan): Section => ({
       const { url } = yield* server.database
       // A server that is not ours may not have room for five whole pools.
       const pool = Math.min(connections, Math.floor((server.maxConnections - connections - 10) / 5))
-      const workers = yield* Effect.forEach([128, 64, 64, 64, 64], (callers) => worker({ url, callers, pool }), {
-        concurrency: "unbounded"
-      })
+      const workers = yield* Effect.forEach(
+        [128, 64, 64, 64, 64],
+        (callers) => worker({ work: "append", url, callers, pool }),
+        {
+          concurrency: "unbounded"
+        }
+      )
       const together = (these: typeof workers) =>
         Effect.map(
           Effect.forEach(these, (work) => work({ seconds }), { concurrency: "unbounded" }),
@@ -108,39 +119,6 @@ const processes = (server: Server, { rounds, seconds }: Plan): Section => ({
     })
   )
 })
-
-/** A process that appends when it is told to. It ends with the scope, or with this process. */
-const worker = Effect.fnUntraced(function* (assignment: Assignment) {
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      fork(fileURLToPath(new URL("worker.ts", import.meta.url)), [JSON.stringify(assignment)], {
-        execArgv: process.execArgv,
-        serialization: "advanced"
-      })
-    ),
-    (child) => Effect.sync(() => void child.kill())
-  )
-  yield* answer(child)
-  return (turn: Turn) =>
-    Effect.andThen(
-      Effect.sync(() => child.send(turn)),
-      answer(child)
-    )
-})
-
-const answer = (child: ChildProcess): Effect.Effect<Measured, CannotRun> =>
-  Effect.callback((resume) => {
-    const onMessage = (message: unknown) => {
-      child.off("exit", onExit)
-      resume(Effect.succeed(message as Measured))
-    }
-    const onExit = (code: number | null) => {
-      child.off("message", onMessage)
-      resume(Effect.fail(new CannotRun({ message: `A worker process ended with code ${code}.` })))
-    }
-    child.once("message", onMessage)
-    child.once("exit", onExit)
-  })
 
 const join = (parts: ReadonlyArray<Measured>): Measured => ({
   units: parts.reduce((sum, { units }) => sum + units, 0),

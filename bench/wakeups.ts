@@ -5,7 +5,7 @@
  */
 import type * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Fiber, Queue, Stream } from "effect"
-import { EventStore, ExpectedVersion, type NewEvent, type StreamId } from "effect-decider"
+import { EventStore, ExpectedVersion, type NewEvent, type StreamId, Subscription } from "effect-decider"
 import { performance } from "node:perf_hooks"
 import * as PgPrimitives from "../src/layers/internal/pgPrimitives.ts"
 import { CannotRun, compare, type Contestant, loop, type Measured, type Section } from "./measure.ts"
@@ -14,7 +14,7 @@ import { appends, appendTo, newEvent, newStream, type Plan, type Store, times } 
 
 /** The milliseconds from the acknowledgement of an append, of one caller, to the reader's having it. */
 export const delivery = (server: Server, { rounds, seconds }: Plan): Section => ({
-  title: "Delivery to another process, 1 caller",
+  title: "Delivery to another process and its subscribers, 1 caller",
   unit: "events/s",
   run: Effect.scoped(
     Effect.gen(function* () {
@@ -30,6 +30,19 @@ export const delivery = (server: Server, { rounds, seconds }: Plan): Section => 
             name: "PgEventStore.changes and readPage",
             run: delivered(ours(database.store, elsewhere.store)),
             bar: { p50: 2 }
+          },
+          {
+            name: "PgEventStore and a subscriber",
+            run: delivered(subscribed(database.store, elsewhere.store, 1)),
+            bar: { p50: 2 }
+          },
+          {
+            name: "PgEventStore and the last of 100 subscribers",
+            run: delivered(subscribed(database.store, elsewhere.store, 100))
+          },
+          {
+            name: "PgEventStore and the last of 1,000 subscribers",
+            run: delivered(subscribed(database.store, elsewhere.store, 1000))
           }
         ],
         rounds
@@ -78,6 +91,7 @@ export const telling = (server: Server, { rounds, seconds }: Plan): ReadonlyArra
         const silent = EventStore.make({
           ...(yield* PgPrimitives.make(database.sql, "effect_decider", {
             announce: () => {},
+            told: () => undefined,
             watch: (position) => position
           })),
           changes: Stream.never
@@ -122,13 +136,43 @@ const another = Effect.fnUntraced(function* ({ sql }: PgDatabase) {
   return { sql: other, store: yield* openStore(other) }
 })
 
-const ours = (here: Store, there: Store): Way => ({
-  append: (stream, event) =>
+const appendOne =
+  (store: Store): Way["append"] =>
+  (stream, event) =>
     Effect.map(
-      here.append({ stream, expected: ExpectedVersion.NoStream, events: [event] }),
+      store.append({ stream, expected: ExpectedVersion.NoStream, events: [event] }),
       (written) => written.positions[0]!
-    ),
+    )
+
+const ours = (here: Store, there: Store): Way => ({
+  append: appendOne(here),
   follow: (onEvent) => follow(there, onEvent)
+})
+
+/** An event counts when all subscribers have it. */
+const subscribed = (here: Store, there: Store, subscribers: number): Way => ({
+  append: appendOne(here),
+  follow: Effect.fnUntraced(
+    function* (onEvent) {
+      const { batches } = yield* Subscription.make
+      const missing = new Map<bigint, number>()
+      const one = Stream.runForEach(batches({ after: "now" }), ({ events }) =>
+        Effect.sync(() => {
+          for (const { position } of events) {
+            const left = (missing.get(position) ?? subscribers) - 1
+            missing.set(position, left)
+            if (left === 0) {
+              missing.delete(position)
+              onEvent(position)
+            }
+          }
+        })
+      )
+      yield* Effect.replicateEffect(one, subscribers, { concurrency: "unbounded" })
+    },
+    Effect.scoped,
+    Effect.provideService(EventStore.EventStore, there)
+  )
 })
 
 const follow = Effect.fnUntraced(function* (store: Store, onEvent: (position: bigint) => void) {

@@ -13,9 +13,13 @@ import {
   EventSchema,
   EventStore,
   ExpectedVersion,
+  MemoryProjection,
   type Metadata,
   type NewEvent,
-  StreamId
+  Projection,
+  StreamId,
+  Subscription,
+  View
 } from "effect-decider"
 import { randomUUID } from "node:crypto"
 import {
@@ -256,13 +260,19 @@ export const fill = (store: Store, events: number) =>
   )
 
 /**
- * Everything from the first to the last event, by hand, as recorded events and as domain events. The growth of the resident
+ * Everything from the first to the last event: by hand, as recorded events, as domain events, and by who catches up. The growth of the resident
  * memory is counted after the first tenth, when everything that is needed once is there.
  */
 export const readEverything = (
   { floor, settle, store }: Database,
   names: { readonly floor: string; readonly store: string },
-  options: { readonly events: number; readonly bar?: Contestant["bar"]; readonly decodedBar?: Contestant["bar"] }
+  options: {
+    readonly events: number
+    readonly bar?: Contestant["bar"]
+    readonly decodedBar?: Contestant["bar"]
+    readonly subscriptionBar?: Contestant["bar"]
+    readonly projectionBar?: Contestant["bar"]
+  }
 ): Effect.Effect<Compared, unknown> => {
   const counted = (read: (page: (events: ReadonlyArray<unknown>) => void) => Effect.Effect<unknown, unknown>) =>
     Effect.suspend(() => {
@@ -306,6 +316,29 @@ export const readEverything = (
         ),
         of: names.store,
         bar: options.decodedBar
+      },
+      {
+        name: "Subscription.batches, to the head",
+        run: counted((page) =>
+          Effect.gen(function* () {
+            const { batches } = yield* Subscription.make
+            const head = yield* store.head
+            yield* batches().pipe(
+              Stream.takeUntil(({ scanned }) => scanned >= head),
+              Stream.runForEach(({ events }) => Effect.sync(() => page(events)))
+            )
+          }).pipe(Effect.scoped, Effect.provideContext(inStore))
+        ),
+        bar: options.subscriptionBar
+      },
+      {
+        name: "MemoryProjection that counts by type, to the head",
+        run: Effect.gen(function* () {
+          const counts = yield* MemoryProjection.make(CountsByType)
+          const found = (yield* counts.waitFor(yield* store.head)).ItemAdded ?? 0
+          return found === total ? found : yield* Effect.die(new Error(`counted ${found} events instead of ${total}`))
+        }).pipe(Effect.scoped, Effect.provide(Subscription.layer, { local: true }), Effect.provideContext(inStore)),
+        bar: options.projectionBar
       }
     ]
   })
@@ -325,6 +358,18 @@ export const cartCategory = (state?: Schema.Codec<Cart, any>) =>
   })
 
 const CartCategory = cartCategory()
+
+const CountsByType = Projection.make({
+  name: "counts-by-type",
+  source: CartCategory,
+  view: View.make({
+    initialState: {},
+    evolve: (counts: Readonly<Record<string, number>>, { _tag }: CartEvent) => ({
+      ...counts,
+      [_tag]: (counts[_tag] ?? 0) + 1
+    })
+  })
+})
 
 export class Carts extends CommandHandler.Service<Carts>()("bench/Carts", { category: CartCategory }) {}
 
@@ -386,6 +431,8 @@ export const sections = <D extends Database>(
       readonly load: Contestant["bar"]
       readonly read: Contestant["bar"]
       readonly decoded: Contestant["bar"]
+      readonly subscription: Contestant["bar"]
+      readonly projection: Contestant["bar"]
       readonly execute: Contestant["bar"]
     }
     readonly executeCallers: number
@@ -426,13 +473,19 @@ export const sections = <D extends Database>(
       )
     ),
     readEverything: section(
-      `Read of all ${count(plan.events)} events`,
+      `Read of all ${count(plan.events)} events, also by subscribers`,
       "events/s",
       (database) =>
         readEverything(
           database,
           { floor: `pages by hand and JSON.parse, ${options.client} (floor)`, store: `${options.store}.read` },
-          { events: plan.events, bar: options.bars?.read, decodedBar: options.bars?.decoded }
+          {
+            events: plan.events,
+            bar: options.bars?.read,
+            decodedBar: options.bars?.decoded,
+            subscriptionBar: options.bars?.subscription,
+            projectionBar: options.bars?.projection
+          }
         ),
       few
     ),

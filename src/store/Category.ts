@@ -6,7 +6,6 @@
  * @since 0.1.0
  */
 import { of } from "effect/Array"
-import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -227,28 +226,37 @@ export const read = <Event>(
   self: { readonly name: string; readonly events: EventSchema<Event> },
   options?: Omit<EventStore.ReadOptions, "category">
 ): Stream.Stream<Entry<Event>, ReadError | EventDecodeError, EventStore.EventStore> =>
-  EventStore.read({ ...options, category: self.name }).pipe(
-    Stream.mapArrayEffect((events) => Effect.map(Effect.fromResult(entries(self, events)), of)),
-    Stream.flattenIterable
-  )
+  entries(self, EventStore.read({ ...options, category: self.name }))
 
-const entries = <Event>(
+/**
+ * The domain events that the recorded events of a category stand for.
+ *
+ * One that cannot be read is an `EventDecodeError`, after those before it.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const entries = <Event, E, R>(
   self: { readonly events: EventSchema<Event> },
-  events: ReadonlyArray<RecordedEvent>
-): Result.Result<ReadonlyArray<Entry<Event>>, EventDecodeError> => {
-  const found: Array<Entry<Event>> = []
-  for (const recorded of events) {
-    const decoded = decode(self, recorded)
-    if (Result.isFailure(decoded)) {
-      return Result.fail(decoded.failure)
-    }
-    const id = StreamId.entityId(recorded.stream)
-    for (const [part, event] of decoded.success.entries()) {
-      found.push({ id, event, part, recorded })
-    }
-  }
-  return Result.succeed(found)
-}
+  events: Stream.Stream<RecordedEvent, E, R>
+): Stream.Stream<Entry<Event>, E | EventDecodeError, R> =>
+  events.pipe(
+    Stream.mapArray(of),
+    Stream.flatMap((chunk) => {
+      const found: Array<Entry<Event>> = []
+      for (const recorded of chunk) {
+        const decoded = decode(self, recorded)
+        if (Result.isFailure(decoded)) {
+          return Stream.concat(Stream.fromArray(found), Stream.fail(decoded.failure))
+        }
+        const id = StreamId.entityId(recorded.stream)
+        for (const [part, event] of decoded.success.entries()) {
+          found.push({ id, event, part, recorded })
+        }
+      }
+      return Stream.fromArray(found)
+    })
+  )
 
 /**
  * Folds recorded events onto a state.

@@ -32,6 +32,7 @@ import * as Records from "./internal/conformance/records.ts"
 import * as RoundTrip from "./internal/conformance/roundTrip.ts"
 import * as Snapshots from "./internal/conformance/snapshots.ts"
 import * as StreamReads from "./internal/conformance/streamReads.ts"
+import * as Subscriptions from "./internal/conformance/subscriptions.ts"
 import * as Tails from "./internal/conformance/tails.ts"
 import * as Times from "./internal/conformance/times.ts"
 import * as Tombstones from "./internal/conformance/tombstones.ts"
@@ -103,7 +104,7 @@ export declare namespace Options {
 
 /**
  * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `records`, `transactions`,
- * `reading a stream`, `reading all`, `pages`, `head`, `global order`, `tails`, `changes`, `listing`, `times`, `round trip`,
+ * `reading a stream`, `reading all`, `pages`, `head`, `global order`, `tails`, `changes`, `subscriptions`, `listing`, `times`, `round trip`,
  * `imports`, `tombstones`, `snapshots`, `bad input`, `isolation`, `instances`, `crashes`, `model`.
  *
  * **Example** (Without a test runner)
@@ -155,6 +156,7 @@ export const cases = <R = never>(options: Options<R> = {}): ReadonlyArray<Case<R
     ...Listing.cases,
     ...Times.cases,
     ...Changes.cases,
+    ...Subscriptions.cases,
     ...RoundTrip.cases,
     ...Imports.cases,
     ...Tombstones.cases,

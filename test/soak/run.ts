@@ -21,6 +21,7 @@ import { fileURLToPath } from "node:url"
 import * as EmbeddedPostgres from "../../scripts/EmbeddedPostgres.ts"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import * as SqliteEventStore from "../../src/layers/SqliteEventStore.ts"
+import * as Subscription from "../../src/projection/Subscription.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import * as Position from "../../src/store/Position.ts"
 import { Chance } from "../../src/testing/internal/chance.ts"
@@ -167,7 +168,7 @@ const run = Effect.fnUntraced(function* (options: Options, { place, store, victi
   })
   yield* Effect.forEach(Array.from({ length: options.writers }).keys(), start)
 
-  // One reads page after page, one only when it is told that there is something to read.
+  // One reads page after page, one only when it is told that there is something to read, and one subscribes.
   let isOver = false
   const follow = (seen: Array<number>) => {
     let after = Position.origin
@@ -195,6 +196,13 @@ const run = Effect.fnUntraced(function* (options: Options, { place, store, victi
   )
   const readOn = follow(woken)
   const waking = yield* Effect.forkChild(Stream.runForEach(store.changes, () => readOn))
+  const subscribed: Array<number> = []
+  const { batches } = yield* Effect.provideService(Subscription.make, EventStore, store)
+  const subscription = yield* Effect.forkChild(
+    Stream.runForEach(batches(), ({ events }) =>
+      Effect.sync(() => subscribed.push(...events.map(({ position }) => Number(position))))
+    )
+  )
 
   const everyVictim: Readonly<Record<string, Effect.Effect<unknown, unknown, Scope.Scope>>> = {
     "writers killed (kill -9)": Effect.suspend(() => {
@@ -233,14 +241,14 @@ const run = Effect.fnUntraced(function* (options: Options, { place, store, victi
   isOver = true
   yield* Fiber.join(polling)
   yield* pollOnce
-  // Nobody reads for the other one: it has to be told.
+  // Nobody reads for the others: they have to be told.
   yield* Effect.sleep("20 millis").pipe(
-    Effect.repeat({ while: () => Effect.succeed(woken.length < polled.length) }),
+    Effect.repeat({ while: () => Effect.succeed(Math.min(woken.length, subscribed.length) < polled.length) }),
     Effect.timeout("10 seconds"),
     Effect.ignore
   )
-  const waited = waking.pollUnsafe()
-  yield* Fiber.interrupt(waking)
+  const waited = waking.pollUnsafe() ?? subscription.pollUnsafe()
+  yield* Fiber.interruptAll([waking, subscription])
 
   if (options.tamper !== undefined && "filename" in place) {
     options.tamper(place.filename)
@@ -296,7 +304,7 @@ const run = Effect.fnUntraced(function* (options: Options, { place, store, victi
         }
       }
       if (waited !== undefined) {
-        errors.push(`changes ended: ${Exit.isFailure(waited) ? String(waited.cause) : "without a reason"}`)
+        errors.push(`a reader ended: ${Exit.isFailure(waited) ? String(waited.cause) : "without a reason"}`)
       }
       const names = Array.from(actions.keys())
       const half = names.filter((name) => {
@@ -328,6 +336,7 @@ const run = Effect.fnUntraced(function* (options: Options, { place, store, victi
           ...wrong,
           "differences between the log and what a polling reader saw": differences(log, polled),
           "differences between the log and what a woken reader saw": differences(log, woken),
+          "differences between the log and what a subscription saw": differences(log, subscribed),
           "errors that nothing explains": errors.length + ends.filter((code) => code !== 0).length
         },
         errors: errors.slice(0, 5)

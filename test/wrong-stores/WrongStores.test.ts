@@ -9,11 +9,16 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type { SqlError } from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
 import { StoreConformance } from "effect-decider/testing"
 import * as EmbeddedPostgres from "../../scripts/EmbeddedPostgres.ts"
-import type { EventStore } from "../../src/store/EventStore.ts"
+import * as Subscription from "../../src/projection/Subscription.ts"
+import { EventStore } from "../../src/store/EventStore.ts"
+import { Any } from "../../src/store/ExpectedVersion.ts"
+import { heldOpen, newEvent, newStream, write } from "../layers/fixtures/pg.ts"
 import * as Postgres from "../support/Postgres.ts"
 import * as Memory from "./memory.ts"
 import * as Wrong from "./postgres.ts"
@@ -182,6 +187,46 @@ describe("StoreConformance is green on", () => {
       StoreConformance.cases(hooks).filter(({ name }) => Object.values(onPostgres).some(([, red]) => name in red)),
       ({ run }) => run
     ).pipe(Effect.provide(Layer.provideMerge(Wrong.layer({ swaps: [] }), Postgres.layer({ maxConnections: 20 }))))
+  )
+})
+
+describe("a subscription", () => {
+  it.live("on the plain order of the sequence says that an event was skipped, and on the right store nothing is", () =>
+    Effect.gen(function* () {
+      for (const [wrong, isRight] of [
+        [Wrong.plainSequence, false],
+        [{ swaps: [] }, true]
+      ] as const) {
+        const told = Effect.gen(function* () {
+          const store = yield* EventStore
+          const { batches } = yield* Subscription.make
+          const [slow, fast] = [newStream(), newStream()]
+          const seen: Array<string> = []
+          const following = yield* Effect.forkScoped(
+            Stream.runForEach(batches(), ({ events }) =>
+              Effect.sync(() => seen.push(...events.map(({ stream, version }) => `${stream} ${version}`)))
+            )
+          )
+          const held = yield* heldOpen(store, store.append(write(slow, Any, newEvent())))
+          yield* store.append(write(fast, Any, newEvent()))
+          yield* isRight ? Effect.sleep(100) : Effect.repeat(Effect.sleep(5), { while: () => seen.length === 0 })
+          yield* held.commit
+          yield* store.append(write(slow, Any, newEvent()))
+          const ends = Effect.repeat(Effect.sleep(5), { while: () => seen.length < 3 })
+          const result = yield* Effect.result(Effect.raceFirst(Fiber.join(following), ends))
+          return result._tag === "Failure" ? result.failure.message.replace(slow, "slow") : seen
+        }).pipe(
+          Effect.scoped,
+          Effect.provide(Layer.provideMerge(Layer.fresh(Wrong.layer(wrong)), Postgres.layer({ maxConnections: 20 })))
+        )
+        const what = yield* Effect.timeout(told, "20 seconds")
+        if (isRight) {
+          assert.deepStrictEqual(Array.isArray(what) && what.map((event) => event.split(" ")[1]), ["1", "1", "2"])
+        } else {
+          assert.match(String(what), /^Version 2 of "slow" came at position 3, where version 1 was due/)
+        }
+      }
+    })
   )
 })
 

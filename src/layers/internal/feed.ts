@@ -58,6 +58,10 @@ export interface Feed {
    * next: a writer took its lock late, in between. Who was told the head and then read less is told again.
    */
   readonly watch: <E>(settled: Effect.Effect<Position, E>) => Effect.Effect<Position, E>
+  /**
+   * The head that was told last, while somebody listens.
+   */
+  readonly told: () => Position | undefined
 }
 
 /**
@@ -123,7 +127,8 @@ export const make = Effect.fnUntraced(function* (source: Source): Effect.fn.Retu
           }
           return position
         })
-      })
+      }),
+    told: () => current?.head
   }
 })
 

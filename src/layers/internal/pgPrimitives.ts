@@ -5,6 +5,7 @@ import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
@@ -47,7 +48,7 @@ import * as Transaction from "./transaction.ts"
 export const make = Effect.fnUntraced(function* (
   sql: PgClient,
   schema: string,
-  { announce, watch }: Pick<Changes, "announce" | "watch">
+  { announce, told, watch }: Pick<Changes, "announce" | "told" | "watch">
 ): Effect.fn.Return<Omit<Primitives, "changes">, never, Scope.Scope> {
   const text = statements(identifier(schema))
   const system = systemOf(sql.config, schema)
@@ -146,6 +147,11 @@ export const make = Effect.fnUntraced(function* (
       return Effect.map(pageUpTo(range, head), (page) => (isOver ? page : { ...page, isEnd: false }))
     }
   }
+
+  // Whoever reads up to the head that was told needs not ask how far that may go: nothing comes any more before an event
+  // that was the head once. But a transaction may see less than was there when it was told.
+  const isTold = ({ upTo }: Range, fiber: Fiber.Fiber<unknown, unknown>) =>
+    upTo <= (told() ?? -1n) && !Transaction.isInside(sql, fiber)
 
   const idsAfter = (stream: StreamId, version: number, count: number) =>
     Effect.map(rows("append", sql.unsafe(text.idsAfter, [stream, version, count])), (found) =>
@@ -282,7 +288,12 @@ export const make = Effect.fnUntraced(function* (
           Effect.map(toEvents("readStream", found, limit), (events) => ({ events, isEnd: found.length <= limit }))
         )
       }),
-    readPage: (range) => Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe)),
+    readPage: (range) =>
+      Effect.withFiber((fiber) =>
+        isTold(range, fiber)
+          ? pageUpTo(range, range.upTo)
+          : Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe))
+      ),
     // A transaction has one connection, and what it appends between two pages is to be read as well.
     pagesOfRead: Effect.withFiber((fiber) =>
       Effect.succeed({ readPage: pagesOfOneRead(), isAhead: !Transaction.isInside(sql, fiber) })

@@ -9,6 +9,8 @@ import * as Cause from "effect/Cause"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import * as Subscription from "../../../projection/Subscription.ts"
+import { EventStore } from "../../../store/EventStore.ts"
 import * as ExpectedVersion from "../../../store/ExpectedVersion.ts"
 import type { NewEvent } from "../../../store/NewEvent.ts"
 import type { Position } from "../../../store/Position.ts"
@@ -16,6 +18,7 @@ import type { RecordedEvent } from "../../../store/RecordedEvent.ts"
 import { VersionConflict } from "../../../store/StoreError.ts"
 import * as StreamId from "../../../store/StreamId.ts"
 import { Chance } from "../chance.ts"
+import { show } from "../difference.ts"
 import * as Kit from "./kit.ts"
 
 const { Any, Exact } = ExpectedVersion
@@ -143,6 +146,38 @@ const tailing = Effect.fnUntraced(function* (
   }
 })
 
+/** Subscribes, again after so many batches, until all is written and scanned. */
+const following = (
+  store: Kit.Store,
+  options: Subscription.Options,
+  batches: number,
+  start: Position,
+  isWritten: () => boolean
+): Effect.Effect<ReadonlyArray<RecordedEvent>, unknown> =>
+  Effect.gen(function* () {
+    const subscriptions = yield* Subscription.make
+    const seen: Array<RecordedEvent> = []
+    let after = start
+    const reading = subscriptions.batches({ ...options, after: start })
+    const again = Stream.suspend(() => subscriptions.batches({ ...options, after })).pipe(Stream.take(batches))
+    const fiber = yield* (batches === Infinity ? reading : Stream.forever(again)).pipe(
+      Stream.runForEach(({ events, scanned }) =>
+        Effect.sync(() => {
+          seen.push(...events)
+          after = scanned
+        })
+      ),
+      Effect.forkChild
+    )
+    const over = Effect.gen(function* () {
+      while (!isWritten() || after < (yield* Kit.untilItIsBack(store.head))) {
+        yield* Effect.sleep("5 millis")
+      }
+    })
+    yield* Effect.raceFirst(over, Fiber.join(fiber))
+    return seen
+  }).pipe(Effect.scoped, Effect.provideService(EventStore, store))
+
 const scene = Effect.fnUntraced(function* (
   store: Kit.Store,
   seed: number,
@@ -202,19 +237,36 @@ const scene = Effect.fnUntraced(function* (
     isWritten,
     isRough
   )
-  const [all, few, some, collected] = yield* Effect.all([paged(1000), paged(3), paged(50, within), streamed], {
-    concurrency: "unbounded"
-  })
+  const followed = (options: Subscription.Options, batches: number) =>
+    Effect.result(following(store, options, batches, start, isWritten))
+  const [all, few, some, collected, subscribed, filtered, restarted] = yield* Effect.all(
+    [
+      paged(1000),
+      paged(3),
+      paged(50, within),
+      streamed,
+      followed({}, Infinity),
+      followed({ category: within }, Infinity),
+      followed({}, 3)
+    ],
+    { concurrency: "unbounded" }
+  )
   yield* Fiber.join(writing)
 
   const log = yield* Kit.read(store, { after: start })
   Kit.sound("the log", log)
-  for (const [who, seen] of [
-    ["a reader", all],
-    ["a reader of small pages", few],
-    ["a reader of one category", some],
-    ["a reader of streams", collected]
+  for (const [who, read] of [
+    ["a reader", Result.succeed(all)],
+    ["a reader of small pages", Result.succeed(few)],
+    ["a reader of one category", Result.succeed(some)],
+    ["a reader of streams", Result.succeed(collected)],
+    ["a subscription", subscribed],
+    ["a subscription to one category", filtered],
+    ["a subscription that starts again after every third batch", restarted]
   ] as const) {
+    const seen = Result.getOrElse(read, (error) => {
+      throw new Kit.ConformanceFailure({ issue: `what ${who} saw: it failed with ${show(error)}`, cause: error })
+    })
     Kit.same(
       `what ${who} saw, by position`,
       seen.map((event) => event.position),
