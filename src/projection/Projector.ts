@@ -20,7 +20,6 @@
  */
 import * as Context from "effect/Context"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -37,6 +36,7 @@ import * as Consuming from "./internal/consuming.ts"
 import * as Making from "./internal/making.ts"
 import * as Names from "./internal/names.ts"
 import { Progress } from "./internal/progress.ts"
+import * as Standings from "./internal/standings.ts"
 import type { Documents, Handled } from "./Projection.ts"
 import * as Subscription from "./Subscription.ts"
 
@@ -296,35 +296,9 @@ export const make = Effect.fnUntraced(function* <R = never>(
     })
 
   return Projector.of({
-    status: Effect.gen(function* () {
-      const standings = yield* consumers.list(Names.consumers)
-      const head = yield* store.head
-      const now = yield* Clock.currentTimeMillis
-      return yield* Effect.forEach(standings, (standing) =>
-        Effect.map(
-          standing.position >= head
-            ? Effect.succeed(undefined)
-            : Effect.map(store.readPage({ after: standing.position, limit: 1 }), ({ events }) => events[0]),
-          (oldest): Status => ({
-            ...Names.ofConsumer(standing.consumer),
-            state: standing.isPaused
-              ? standing.failure === undefined
-                ? "paused"
-                : "stopped"
-              : standing.holder === undefined
-                ? "waiting"
-                : "running",
-            position: standing.position,
-            head,
-            lag: Duration.millis(oldest === undefined ? 0 : Math.max(0, now - oldest.recordedAt.epochMilliseconds)),
-            rate: standing.holder === undefined ? 0 : standing.rate,
-            parked: standing.parked,
-            failure: standing.failure,
-            holder: standing.holder
-          })
-        )
-      )
-    }),
+    status: Effect.map(Standings.list(tools, Names.consumers), (standings) =>
+      standings.map(({ consumer, ...standing }) => ({ ...Names.ofConsumer(consumer), ...standing }))
+    ),
     waitFor: (projections, position, { timeout = "10 seconds" } = {}) =>
       Effect.gen(function* () {
         if (yield* store.isInTransaction) {

@@ -84,7 +84,10 @@ const folding =
       yield* documents.write(collection, written, removed)
     })
 
-const decodeAll = <Event>(
+/**
+ * The domain events that recorded events stand for.
+ */
+export const decodeAll = <Event>(
   source: Source<Event>,
   events: ReadonlyArray<RecordedEvent>
 ): Effect.Effect<Array<Category.Entry<Event>>, EventDecodeError | NewerVersion> => {

@@ -1,5 +1,5 @@
 /**
- * The names that a projection has in the database.
+ * The names that projections and reactors have in the database.
  */
 
 /**
@@ -34,3 +34,19 @@ export const ofConsumer = (consumer: string): Named => {
  * The documents of a version of a projection.
  */
 export const collectionOf = ({ name, version }: Named): string => `${name}/${version}`
+
+/**
+ * The beginning of the names of the consumers that are reactors.
+ */
+export const reactors = "reactor/"
+
+/**
+ * The consumer that is a reactor.
+ */
+export const reactorOf = ({ name }: { readonly name: string }): string => `${reactors}${name}`
+
+/**
+ * Whether every store can hold a name.
+ */
+export const isName = (name: string): boolean =>
+  name !== "" && name.isWellFormed() && !name.includes("\u0000") && new TextEncoder().encode(name).length <= 200
