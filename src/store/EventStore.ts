@@ -911,6 +911,8 @@ export const pageSize = Pages.pageSize
  */
 export const make = (given: Primitives): EventStore["Service"] => {
   const primitives = Observed.make(given)
+  // Between a store that answers at once and its caller no answer is lost.
+  const send = given.system?.isInstant === true ? appendOnce : appendResolved
   const readPage = (options?: ReadOptions) => {
     const range = Admission.range(options)
     return Result.isFailure(range)
@@ -923,12 +925,12 @@ export const make = (given: Primitives): EventStore["Service"] => {
       return Effect.fail(admitted.failure)
     }
     if (options?.idempotency === undefined || options.idempotency.length === 0) {
-      return appendResolved(primitives, admitted.success, noRecords)
+      return send(primitives, admitted.success, noRecords)
     }
     const idempotency = Admission.records(options.idempotency)
     return Result.isFailure(idempotency)
       ? Effect.fail(idempotency.failure)
-      : appendResolved(primitives, admitted.success, idempotency.success)
+      : send(primitives, admitted.success, idempotency.success)
   }
   return EventStore.of({
     append: (write, options) => Effect.suspend(() => Effect.map(appendAll([write], options), (written) => written[0]!)),
@@ -1005,6 +1007,12 @@ export const make = (given: Primitives): EventStore["Service"] => {
   })
 }
 
+const appendOnce = (
+  primitives: Primitives,
+  writes: NonEmptyReadonlyArray<Write>,
+  idempotency: ReadonlyArray<IdempotencyRecord>
+) => primitives.appendAll(writes, { idempotency, isRetry: false })
+
 /**
  * Appends, and when the answer is lost appends again, which finds out: the events have their ids, the records their keys.
  *
@@ -1015,7 +1023,7 @@ const appendResolved = (
   writes: NonEmptyReadonlyArray<Write>,
   idempotency: ReadonlyArray<IdempotencyRecord>
 ) =>
-  resolved(primitives.appendAll(writes, { idempotency, isRetry: false }), () =>
+  resolved(appendOnce(primitives, writes, idempotency), () =>
     primitives.appendAll(writes, { idempotency, isRetry: true })
   )
 

@@ -214,7 +214,7 @@ export const make = Effect.fnUntraced(function* (
   const appendOne = yield* GroupCommit.make<Append.Encoded>({
     system,
     lanes: 2,
-    minShare: 32,
+    minShare: 64,
     maxMembers: 256,
     maxBytes: 1024 * 1024,
     patience: "50 millis",
