@@ -10,6 +10,7 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
@@ -17,7 +18,7 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { Criteria } from "../../store/Criteria.ts"
-import type { EventStore } from "../../store/EventStore.ts"
+import { type EventStore, pageSize } from "../../store/EventStore.ts"
 import * as Telemetry from "../../store/internal/telemetry.ts"
 import type { Position } from "../../store/Position.ts"
 import type { RecordedEvent } from "../../store/RecordedEvent.ts"
@@ -66,7 +67,7 @@ export interface Work<R> {
  */
 export interface Settings {
   readonly lease: Duration.Duration
-  readonly retry: Schedule.Schedule<unknown, unknown>
+  readonly retry: Schedule.Schedule<unknown>
   readonly onFailure: "park" | "stop"
   readonly maxParked: number
   readonly pages: number
@@ -160,6 +161,26 @@ export type Ending =
   | Failing.Stopped
   | Failing.HeldBack
 
+/**
+ * The next pages, up to so many. After a full one there is more, as a rule: it is worth a moment's patience, for each
+ * transaction has a price of its own.
+ */
+const pagesOf = Effect.fnUntraced(function* <E>(batches: Queue.Dequeue<Batch, E>, most: number) {
+  const pages: Array<Batch> = yield* Queue.takeBetween(batches, 1, most)
+  while (pages.length < most && pages[pages.length - 1]!.events.length === pageSize) {
+    const more = yield* Effect.timeoutOption(Queue.takeBetween(batches, 1, most - pages.length), "5 millis")
+    if (Option.isNone(more)) {
+      break
+    }
+    pages.push(...more.value)
+  }
+  return pages
+})
+
+// The store may be what is wrong.
+const lastWord = (effect: Effect.Effect<unknown, StoreUnavailable>) =>
+  Effect.ignore(Effect.timeout(Effect.interruptible(effect), "1 second"))
+
 /** A time in which the lease is held. */
 export class Holding<R> {
   protected readonly tools: Tools
@@ -211,7 +232,7 @@ export class Holding<R> {
         capacity: this.work.settings.pages
       })
       while (true) {
-        const next = yield* Queue.takeBetween(batches, 1, this.work.settings.pages)
+        const next = yield* pagesOf(batches, this.work.settings.pages)
         yield* this.turn.withPermit(this.process(next))
       }
     }).pipe(
@@ -223,8 +244,14 @@ export class Holding<R> {
     )
     return Effect.raceAllFirst([stopped, this.renewing, this.saving, this.reviewing(nudges)]).pipe(
       Effect.scoped,
+      Effect.tapError((error) =>
+        // Whoever looks should see it: a batch may fail like that again and again.
+        error._tag === "StoreUnavailable" || error._tag === "CommitUnknown"
+          ? lastWord(consumers.note(this.lease, error.message, false))
+          : Effect.void
+      ),
       // If it cannot be given back it runs out.
-      Effect.ensuring(Effect.ignore(Effect.timeout(consumers.release(this.lease), "1 second")))
+      Effect.ensuring(lastWord(consumers.release(this.lease)))
     )
   }
 
