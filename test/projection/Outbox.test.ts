@@ -1,0 +1,159 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import { CloudEvent, Outbox, Position, Publisher, Reactor, StreamId } from "effect-decider"
+import * as MemoryPublisher from "../../src/layers/MemoryPublisher.ts"
+import { Any } from "../../src/store/ExpectedVersion.ts"
+import * as Pg from "../layers/fixtures/pg.ts"
+import { type Services, stores } from "./stores.ts"
+
+const envelope = CloudEvent.envelope({ source: "/bells" })
+
+const ring = ({ store }: Services, bell: string, ...types: ReadonlyArray<string>) =>
+  store.append(Pg.write(StreamId.make("bell", bell), Any, ...types.map((type) => Pg.newEvent({ type }))))
+
+const until = <A, E, R>(look: Effect.Effect<A, E, R>, isIt: (found: A) => boolean) =>
+  look.pipe(Effect.repeat({ schedule: Schedule.spaced("5 millis"), until: isIt }), Effect.timeout("10 seconds"))
+
+/** An outbox, and a receiver that answers by what `answers` has for a type, and keeps what it takes. */
+const publishing = Effect.fnUntraced(function* (services: Services, options?: Partial<Outbox.Options>) {
+  const answers = new Map<string, (id: string) => Publisher.PublishError>()
+  const asked: Array<string> = []
+  const context = yield* Layer.build(MemoryPublisher.layer)
+  const { publish } = Context.get(context, Publisher.Publisher)
+  const receiver = Publisher.Publisher.of({
+    publish: (event) =>
+      Effect.suspend(() => {
+        asked.push(event.type)
+        const answer = answers.get(event.type)
+        return answer === undefined ? publish(event) : Effect.fail(answer(event.id))
+      })
+  })
+  const outbox = Outbox.make({ name: "bells", envelope, start: Position.origin, ...options })
+  const layer = Layer.provide(Layer.fresh(Reactor.layer([outbox])), Layer.succeed(Publisher.Publisher, receiver))
+  const reactors = yield* Effect.map(
+    Effect.provideContext(Layer.build(layer), services.context),
+    Context.get(Reactor.Reactors)
+  )
+  const published = SubscriptionRef.get(Context.get(context, MemoryPublisher.Published))
+  const takes = (count: number) => until(published, ({ length }) => length >= count)
+  return { ...reactors, outbox, answers, asked, published, takes }
+})
+
+const rejected = (id: string) => new Publisher.EventRejected({ id, issue: "nobody wants it" })
+const busy = (id: string) => new Publisher.PublisherUnavailable({ id, issue: "busy" })
+const closed = (id: string) => new Publisher.PublisherClosed({ id, issue: "gone" })
+
+describe("Outbox", () => {
+  for (const [name, make] of Object.entries(stores)) {
+    it.live(`publishes what is in the log, in order per stream, also around what is rejected, on ${name}`, () =>
+      Effect.gen(function* () {
+        const services = yield* yield* make
+        yield* ring(services, "a", "A1", "A2", "A3")
+        const { answers, asked, outbox, parked, published, retry, takes } = yield* publishing(services, {
+          category: "bell",
+          envelope: (event) => (event.type === "Secret" ? undefined : envelope(event))
+        })
+        yield* takes(3)
+        answers.set("A5", rejected)
+        yield* ring(services, "a", "A4", "A5", "A6", "A7")
+        yield* ring(services, "b", "B1", "Secret", "B2")
+        yield* services.store.append(Pg.write(StreamId.make("other", "1"), Any, Pg.newEvent({ type: "Other" })))
+        yield* takes(6)
+        const waiting = yield* until(parked(outbox), ({ length }) => length === 3)
+        assert.deepStrictEqual(
+          waiting.map(({ attempts, type }) => [type, attempts]),
+          [
+            ["A5", 1],
+            ["A6", 0],
+            ["A7", 0]
+          ]
+        )
+        assert.include(waiting[0]!.error, "nobody wants it")
+        yield* ring(services, "a", "A8")
+        answers.clear()
+        yield* until(parked(outbox), ({ length }) => length === 4)
+        yield* retry(outbox, "bell-a")
+        const all = yield* takes(10)
+        const of = (stream: string) => all.filter(({ subject }) => subject === stream).map(({ type }) => type)
+        assert.deepStrictEqual(of("bell-a"), ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8"])
+        assert.deepStrictEqual(of("bell-b"), ["B1", "B2"])
+        assert.strictEqual((yield* published).length, 10)
+        assert.strictEqual(asked.filter((type) => type === "A5").length, 2)
+      })
+    )
+  }
+
+  it.live("what is busy is tried again, not before it wants to, and holds up nobody else", () =>
+    Effect.gen(function* () {
+      const services = yield* yield* stores.memory
+      const times: Array<number> = []
+      const { answers, asked, takes } = yield* publishing(services, { retry: Schedule.spaced("1 millis") })
+      answers.set("A1", (id) => {
+        times.push(Date.now())
+        if (times.length === 3) {
+          answers.clear()
+        }
+        return new Publisher.PublisherUnavailable({ id, issue: "busy", retryAfter: Duration.millis(80) })
+      })
+      yield* ring(services, "a", "A1", "A2")
+      yield* ring(services, "b", "B1")
+      const all = yield* takes(3)
+      assert.deepStrictEqual(
+        all.map(({ type }) => type),
+        ["B1", "A1", "A2"]
+      )
+      assert.strictEqual(asked.filter((type) => type === "A1").length, 4)
+      assert.isAtLeast(times[1]! - times[0]!, 79)
+      assert.isAtLeast(times[2]! - times[1]!, 79)
+    })
+  )
+
+  it.live("parks what stays busy, and stops when it is no longer wanted", () =>
+    Effect.gen(function* () {
+      const services = yield* yield* stores.SQLite
+      const { answers, asked, outbox, parked, resume, status, takes } = yield* publishing(services, {
+        retry: Schedule.recurs(2)
+      })
+      answers.set("A1", busy).set("B1", closed)
+      yield* ring(services, "a", "A1")
+      const [waiting] = yield* until(parked(outbox), ({ length }) => length === 1)
+      assert.strictEqual(waiting!.attempts, 3)
+      yield* ring(services, "b", "B1")
+      yield* ring(services, "c", "C1")
+      const [stopped] = yield* until(status, ([status]) => status!.state === "stopped")
+      assert.include(stopped!.failure, "Stop publishing there")
+      assert.strictEqual(asked.filter((type) => type === "B1").length, 1)
+      answers.clear()
+      yield* resume(outbox)
+      yield* until(takes(2), (all) => all.some(({ type }) => type === "C1"))
+    })
+  )
+
+  it.effect("tries for two minutes unless it is told otherwise", () =>
+    Effect.gen(function* () {
+      const step = yield* Schedule.toStep(Outbox.defaultRetry)
+      let total = Duration.zero
+      let tries = 0
+      const tried = yield* Effect.exit(
+        Effect.forever(
+          Effect.map(
+            Effect.suspend(() => step(0, undefined)),
+            ([, delay]) => {
+              total = Duration.sum(total, delay)
+              tries++
+            }
+          )
+        )
+      )
+      assert.isTrue(tried._tag === "Failure" && Cause.hasFails(tried.cause))
+      assert.strictEqual(tries, 8)
+      assert.closeTo(Duration.toSeconds(total), 127.5, 26)
+    })
+  )
+})

@@ -1,0 +1,153 @@
+/**
+ * Processes that publish are killed between a delivery and its checkpoint, and in the middle of a delivery. Whoever comes next
+ * delivers it again; nothing is lost, and each stream arrives in its order.
+ */
+import { NodeHttpServer } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import { HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import { type ChildProcess, spawn } from "node:child_process"
+import { createServer } from "node:http"
+import { fileURLToPath } from "node:url"
+import { CloudEvent, Webhook } from "effect-decider"
+import * as PgEventStore from "../../src/layers/PgEventStore.ts"
+import * as SqliteEventStore from "../../src/layers/SqliteEventStore.ts"
+import { EventStore } from "../../src/store/EventStore.ts"
+import { Any } from "../../src/store/ExpectedVersion.ts"
+import * as StreamId from "../../src/store/StreamId.ts"
+import { newEvent, write } from "../layers/fixtures/pg.ts"
+import * as Sqlite from "../layers/fixtures/sqlite.ts"
+import * as Postgres from "../support/Postgres.ts"
+import { secret } from "./fixtures/relay.ts"
+
+const script = fileURLToPath(new URL("./fixtures/relaying.ts", import.meta.url))
+
+const databases = {
+  PostgreSQL: Effect.map(Postgres.database, (config) => ({
+    layer: PgEventStore.layer(config),
+    args: ["pg", Redacted.value(config.url!), config.database!]
+  })),
+  SQLite: Effect.map(Sqlite.tempFile, (filename) => ({
+    layer: SqliteEventStore.layer({ filename }),
+    args: ["sqlite", filename]
+  }))
+}
+
+const until = <A>(look: () => A, isIt: (found: A) => boolean) =>
+  Effect.sync(look).pipe(
+    Effect.repeat({ schedule: Schedule.spaced("1 millis"), until: isIt }),
+    Effect.timeout("20 seconds")
+  )
+
+describe("Outbox, several processes", () => {
+  for (const [name, database] of Object.entries(databases)) {
+    it.live(
+      `kill -9 between a delivery and its checkpoint, on ${name}: delivered again, never lost, in order`,
+      () =>
+        Effect.gen(function* () {
+          const { args, layer } = yield* database
+          const store = Context.get(yield* Layer.build(Layer.fresh(layer)), EventStore)
+
+          const webhook = yield* Webhook.make({ secrets: [secret] })
+          const arrived: Array<CloudEvent.CloudEvent> = []
+          /** What is done about an event that has arrived, before its sender is told. */
+          let onArrival: (event: CloudEvent.CloudEvent) => void = () => undefined
+          const receive = Effect.gen(function* () {
+            const request = yield* HttpServerRequest.HttpServerRequest
+            const body = yield* request.text
+            yield* webhook.verify(request.headers, body)
+            const event = yield* Schema.decodeUnknownEffect(CloudEvent.FromJsonString)(body)
+            arrived.push(event)
+            onArrival(event)
+            return HttpServerResponse.empty()
+          }).pipe(Effect.orDie)
+          const server = yield* Layer.build(
+            Layer.fresh(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1", gracefulShutdownTimeout: 1 }))
+          )
+          yield* Effect.provideContext(HttpServer.serveEffect(receive), server)
+          const url = HttpServer.formatAddress(Context.get(server, HttpServer.HttpServer).address)
+
+          const senders = new Map<string, ChildProcess>()
+          const relaying = Effect.acquireRelease(
+            Effect.sync(() => {
+              const sender = `sender${senders.size}`
+              const child = spawn(process.execPath, [
+                "--conditions=@effect-decider/source",
+                script,
+                sender,
+                url,
+                ...args
+              ])
+              senders.set(sender, child)
+              child.stderr.pipe(process.stderr)
+              return child
+            }),
+            (child) => Effect.sync(() => child.kill("SIGKILL"))
+          )
+          const sent: Array<string> = []
+          const tick = (count: number) =>
+            Effect.gen(function* () {
+              for (let i = 0; i < count; i++) {
+                const event = newEvent({ type: "Ticked", data: sent.length })
+                sent.push(event.id)
+                yield* store.append(write(StreamId.make("clock", `${sent.length % 3}`), Any, event))
+              }
+            })
+
+          yield* tick(12)
+          yield* relaying
+          for (let kill = 0; kill < 2; kill++) {
+            // One stands by while the other one is killed, which was not told yet that the fifth event has arrived.
+            yield* relaying
+            const death = yield* Deferred.make<string>()
+            const before = arrived.length
+            onArrival = (event) => {
+              if (arrived.length === before + 5) {
+                const sender = event["sender"] as string
+                senders.get(sender)!.kill("SIGKILL")
+                Deferred.doneUnsafe(death, Effect.succeed(sender))
+              }
+            }
+            yield* tick(8)
+            const killed = yield* Effect.timeout(Deferred.await(death), "20 seconds")
+            const { id } = arrived[before + 4]!
+            yield* until(
+              () => arrived.slice(before + 5).find((event) => event.id === id),
+              (again) => again !== undefined && again["sender"] !== killed
+            )
+          }
+          yield* until(
+            () => new Set(arrived.map(({ id }) => id)).size,
+            (count) => count === sent.length
+          )
+
+          assert.isAbove(arrived.length, sent.length, "what was under way has arrived again")
+          for (const subject of ["clock-0", "clock-1", "clock-2"]) {
+            const own = arrived.filter((event) => event.subject === subject)
+            const versions = own.map((event) => event["streamversion"] as number)
+            // Each time it goes on at or before where it was, and leaves out nothing.
+            for (const [i, version] of versions.entries()) {
+              assert.isAtMost(version, Math.max(0, ...versions.slice(0, i)) + 1)
+            }
+          }
+          // Of those that are ready one alone publishes: what comes now comes once.
+          yield* relaying
+          const before = arrived.length
+          yield* tick(20)
+          yield* until(
+            () => new Set(arrived.map(({ id }) => id)).size,
+            (count) => count === sent.length
+          )
+          yield* Effect.sleep("100 millis")
+          assert.strictEqual(arrived.length, before + 20)
+        }),
+      60_000
+    )
+  }
+})
