@@ -12,11 +12,14 @@
  *   for is pending: `react(s', e) ⊆ resume(s')`. What is pending was asked for: `resume(s') ⊆ resume(s) ∪ react(s', e)`.
  * - A key is one command, and is pending once: `resume(s')` has it as it was first given.
  * - When it is over, nothing is pending: `isTerminal(s) ⇒ resume(s) = []`.
+ * - A deadline that is reached stands no more: `d ∈ deadlines(s)` is not in `deadlines(evolve(s, d.event))`, told apart by key
+ *   and time. When it is over, none stands.
  *
  * The shape follows Jérémie Chassaing's process; its follow-up commands are decided on the state they meet.
  *
  * @since 0.1.0
  */
+import type * as DateTime from "effect/DateTime"
 import { dual } from "effect/Function"
 import * as Result from "effect/Result"
 // By name: a bundler keeps `Schema.Int` where nobody uses the error, and all of Schema with it.
@@ -88,12 +91,96 @@ export const make = <Event, State, Command>(options: {
 })
 
 /**
+ * A moment that a process waits for, unless something else comes before.
+ *
+ * - `key`: names it among the deadlines of the process.
+ * - `dueAt`: when it is reached; whole milliseconds count.
+ * - `event`: what the process sees then.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Deadline<out Event> {
+  readonly key: string
+  readonly dueAt: DateTime.Utc
+  readonly event: Event
+}
+
+/**
+ * A process with deadlines: those that stand in a state.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Timed<in out Event, in out State, out Command> extends Process<Event, State, Command> {
+  readonly deadlines: (state: State) => ReadonlyArray<Deadline<Event>>
+}
+
+/**
+ * Gives a process deadlines.
+ *
+ * **Details**
+ *
+ * Which deadlines stand is a function of the state, so nothing is ever scheduled or cancelled by itself: a deadline that a state
+ * has and the one before had not is scheduled, one that is gone is cancelled, and one with the same key and another time is
+ * rescheduled. A process knows no clock: times come with its events.
+ *
+ * **Gotchas**
+ *
+ * When a deadline is reached the process sees its event once. A state that still has it then, with the same time, waits for it in
+ * vain. For what comes again and again, let the state have the next time.
+ *
+ * **Example** (A reminder after three days)
+ *
+ * ```ts
+ * import { DateTime } from "effect"
+ * import { Process } from "effect-decider"
+ *
+ * type Event =
+ *   | { readonly _tag: "Invited"; readonly at: DateTime.Utc }
+ *   | { readonly _tag: "Answered" }
+ *   | { readonly _tag: "WaitedLong" }
+ * type State = { readonly remindAt?: DateTime.Utc; readonly reminding?: true }
+ *
+ * const remind = { key: "remind", command: "send a reminder" }
+ * const initialState: State = {}
+ *
+ * const Inviting = Process.make({
+ *   initialState,
+ *   evolve: (_, event: Event) =>
+ *     event._tag === "Invited"
+ *       ? { remindAt: DateTime.add(event.at, { days: 3 }) }
+ *       : event._tag === "WaitedLong"
+ *       ? { reminding: true as const }
+ *       : {},
+ *   react: (_, event) => event._tag === "WaitedLong" ? [remind] : [],
+ *   resume: ({ reminding }) => reminding ? [remind] : []
+ * })
+ * const Invitation = Process.withDeadlines(Inviting, ({ remindAt }) =>
+ *   remindAt === undefined ? [] : [{ key: "remind", dueAt: remindAt, event: { _tag: "WaitedLong" } }]
+ * )
+ *
+ * const invited = Invitation.evolve({}, { _tag: "Invited", at: DateTime.makeUnsafe("2026-05-04T12:00:00Z") })
+ * Invitation.deadlines(invited).map(({ dueAt }) => DateTime.formatIso(dueAt)) // => ["2026-05-07T12:00:00.000Z"]
+ * Invitation.deadlines(Invitation.evolve(invited, { _tag: "Answered" })) // => []
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const withDeadlines = <Event, State, Command>(
+  self: Process<Event, State, Command>,
+  deadlines: (state: NoInfer<State>) => ReadonlyArray<Deadline<NoInfer<Event>>>
+): Timed<Event, State, Command> => ({ ...self, deadlines })
+
+/**
  * Sees its part of wider events, and gives its commands as a part of wider ones.
  *
  * **Details**
  *
  * An event that is none of its own leaves the state alone and leads to nothing. Keys stay, so the laws hold on:
- * `resume(adapt(p, { event, command })) = resume(p)` with `command` on every command.
+ * `resume(adapt(p, { event, command })) = resume(p)` with `command` on every command. Deadlines do not come along, for their
+ * events are none of the wider ones: give them anew with {@link withDeadlines}.
  *
  * **Example** (Texts among numbers)
  *
