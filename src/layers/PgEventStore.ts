@@ -25,6 +25,7 @@ import * as Reactivity from "effect/reactivity/Reactivity"
 import type * as Scope from "effect/Scope"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { Consumers } from "../projection/Consumers.ts"
+import type { Deadlines } from "../projection/Deadlines.ts"
 import type { DocumentStore } from "../projection/DocumentStore.ts"
 import * as EventStore from "../store/EventStore.ts"
 import type { StoreUnavailable } from "../store/StoreError.ts"
@@ -75,7 +76,7 @@ export interface PgEventStoreConfig extends PgEventStoreOptions, PgClient.PgPool
  * @category models
  * @since 0.1.0
  */
-export type Services = EventStore.EventStore | Consumers | DocumentStore
+export type Services = EventStore.EventStore | Consumers | Deadlines | DocumentStore
 
 /**
  * Opens the store that is in the database of the current `PgClient`.

@@ -19,6 +19,7 @@ import type * as Scope from "effect/Scope"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Consumers } from "../projection/Consumers.ts"
+import type { Deadlines } from "../projection/Deadlines.ts"
 import type { DocumentStore } from "../projection/DocumentStore.ts"
 import * as EventStore from "../store/EventStore.ts"
 import type { StoreUnavailable } from "../store/StoreError.ts"
@@ -77,7 +78,7 @@ export interface SqliteEventStoreConfig
  * @category models
  * @since 0.1.0
  */
-export type Services = EventStore.EventStore | Consumers | DocumentStore
+export type Services = EventStore.EventStore | Consumers | Deadlines | DocumentStore
 
 /**
  * Makes a store on the `SqliteClient` of the context, and opens a second connection for reads if the database is a file.

@@ -1,5 +1,5 @@
 /**
- * Consumers and documents in memory.
+ * Consumers, documents and deadlines in memory.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -8,9 +8,11 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Schema from "effect/Schema"
 import { type Acquired, Consumers, type Lease, LeaseLost, type Parked } from "../../projection/Consumers.ts"
+import { Deadlines } from "../../projection/Deadlines.ts"
 import { DocumentStore } from "../../projection/DocumentStore.ts"
 import * as Position from "../../store/Position.ts"
 import * as StreamId from "../../store/StreamId.ts"
+import * as MemoryDeadlines from "./memoryDeadlines.ts"
 import { type Journal, Table } from "./memoryTables.ts"
 
 /**
@@ -25,10 +27,13 @@ export interface Access {
 }
 
 /**
- * Both services on tables of a journal.
+ * These services on tables of a journal.
  */
-export const make = (journal: Journal, access: Access): Context.Context<Consumers | DocumentStore> =>
-  Context.make(Consumers, consumers(journal, access)).pipe(Context.add(DocumentStore, documents(journal, access)))
+export const make = (journal: Journal, access: Access): Context.Context<Consumers | DocumentStore | Deadlines> =>
+  Context.make(Consumers, consumers(journal, access)).pipe(
+    Context.add(DocumentStore, documents(journal, access)),
+    Context.add(Deadlines, MemoryDeadlines.make(journal, access))
+  )
 
 interface Row {
   readonly position: Position.Position

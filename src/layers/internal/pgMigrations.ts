@@ -577,7 +577,18 @@ const readSide = (s: string): ReadonlyArray<string> => [
   key text collate "C" not null,
   state json not null,
   constraint documents_collection_key_key primary key (collection, key)
-) with (fillfactor = 80, autovacuum_analyze_threshold = 2000)`
+) with (fillfactor = 80, autovacuum_analyze_threshold = 2000)`,
+  `create table ${s}.deadlines (
+  process text collate "C" not null,
+  instance text collate "C" not null,
+  key text collate "C" not null,
+  due_at bigint not null,
+  wake_at bigint not null,
+  attempts integer not null,
+  error text,
+  constraint deadlines_process_instance_key_due_at_key primary key (process, instance, key, due_at)
+)`,
+  `create index deadlines_process_wake_at_idx on ${s}.deadlines (process, wake_at)`
 ]
 
 const lookFurther = (expected: string): string =>

@@ -1,5 +1,5 @@
 /**
- * Consumers and documents in a PostgreSQL database.
+ * Consumers, documents and deadlines in a PostgreSQL database.
  */
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as PgTypes from "@effect/sql-pg/PgTypes"
@@ -7,20 +7,23 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { Consumers } from "../../projection/Consumers.ts"
+import { Deadlines } from "../../projection/Deadlines.ts"
 import { type Document, DocumentStore } from "../../projection/DocumentStore.ts"
 import { array } from "./pgAppend.ts"
 import { identifier } from "./pgNames.ts"
 import * as Prefix from "./prefix.ts"
 import * as SqlConsumers from "./sqlConsumers.ts"
+import * as SqlDeadlines from "./sqlDeadlines.ts"
 import * as Failure from "./storeFailure.ts"
 import * as Transaction from "./transaction.ts"
 
 /**
- * Both services on the tables of a schema.
+ * These services on the tables of a schema.
  */
-export const make = (sql: PgClient, schema: string): Context.Context<Consumers | DocumentStore> =>
+export const make = (sql: PgClient, schema: string): Context.Context<Consumers | DocumentStore | Deadlines> =>
   Context.make(Consumers, consumers(sql, identifier(schema))).pipe(
-    Context.add(DocumentStore, documents(sql, identifier(schema)))
+    Context.add(DocumentStore, documents(sql, identifier(schema))),
+    Context.add(Deadlines, SqlDeadlines.make(sql, `${identifier(schema)}.deadlines`))
   )
 
 const texts = (values: ReadonlyArray<string>) => array(values, PgTypes.OID.text)

@@ -270,7 +270,7 @@ const toParked = (rows: ReadonlyArray<Row>): ReadonlyArray<Parked> =>
 const millis = (duration: Duration.Duration): number => Math.ceil(Duration.toMillis(duration))
 
 // What no database takes as text, in words of errors, and what nobody reads to its end.
-const storable = (words: string): string => words.slice(0, 4_000).toWellFormed().replaceAll("\u0000", "\uFFFD")
+export const storable = (words: string): string => words.slice(0, 4_000).toWellFormed().replaceAll("\u0000", "\uFFFD")
 
 const toBigInt = (value: unknown): bigint => BigInt(value as number | bigint)
 

@@ -1,16 +1,18 @@
 /**
- * Consumers and documents in a SQLite database.
+ * Consumers, documents and deadlines in a SQLite database.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { Consumers } from "../../projection/Consumers.ts"
+import { Deadlines } from "../../projection/Deadlines.ts"
 import { type Document, DocumentStore } from "../../projection/DocumentStore.ts"
 import type { StoreUnavailable } from "../../store/StoreError.ts"
 import type { SqliteClient } from "../SqliteClient.ts"
 import * as Prefix from "./prefix.ts"
 import * as SqlConsumers from "./sqlConsumers.ts"
-import { consumerTable, documentTable, parkedTable } from "./sqliteSchema.ts"
+import * as SqlDeadlines from "./sqlDeadlines.ts"
+import { consumerTable, deadlineTable, documentTable, parkedTable } from "./sqliteSchema.ts"
 import * as Failure from "./storeFailure.ts"
 import * as Transaction from "./transaction.ts"
 
@@ -23,10 +25,13 @@ export type Reading = <A>(
 ) => Effect.Effect<A, StoreUnavailable>
 
 /**
- * Both services on a client.
+ * These services on a client.
  */
-export const make = (sql: SqliteClient, reading: Reading): Context.Context<Consumers | DocumentStore> =>
-  Context.make(Consumers, consumers(sql)).pipe(Context.add(DocumentStore, documents(sql, reading)))
+export const make = (sql: SqliteClient, reading: Reading): Context.Context<Consumers | DocumentStore | Deadlines> =>
+  Context.make(Consumers, consumers(sql)).pipe(
+    Context.add(DocumentStore, documents(sql, reading)),
+    Context.add(Deadlines, SqlDeadlines.make(sql, deadlineTable))
+  )
 
 const consumers = (sql: SqliteClient): Consumers["Service"] =>
   SqlConsumers.make(sql, {

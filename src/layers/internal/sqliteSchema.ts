@@ -46,6 +46,11 @@ export const parkedTable = "effect_decider_parked"
 export const documentTable = "effect_decider_documents"
 
 /**
+ * The table of the deadlines of processes.
+ */
+export const deadlineTable = "effect_decider_deadlines"
+
+/**
  * The version of the row that closes a stream, one more than an event can have. It stands at a negative position, where no
  * read in global order looks.
  */
@@ -142,7 +147,18 @@ END`,
   key TEXT NOT NULL,
   state TEXT NOT NULL,
   PRIMARY KEY (collection, key)
-) STRICT, WITHOUT ROWID`
+) STRICT, WITHOUT ROWID`,
+      `CREATE TABLE ${deadlineTable} (
+  process TEXT NOT NULL,
+  instance TEXT NOT NULL,
+  key TEXT NOT NULL,
+  due_at INTEGER NOT NULL,
+  wake_at INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  error TEXT,
+  PRIMARY KEY (process, instance, key, due_at)
+) STRICT, WITHOUT ROWID`,
+      `CREATE INDEX ${deadlineTable}_wake_at ON ${deadlineTable} (process, wake_at)`
     ]
   }
 ]

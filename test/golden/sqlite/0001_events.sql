@@ -83,3 +83,16 @@ CREATE TABLE effect_decider_documents (
   state TEXT NOT NULL,
   PRIMARY KEY (collection, key)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE effect_decider_deadlines (
+  process TEXT NOT NULL,
+  instance TEXT NOT NULL,
+  key TEXT NOT NULL,
+  due_at INTEGER NOT NULL,
+  wake_at INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  error TEXT,
+  PRIMARY KEY (process, instance, key, due_at)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX effect_decider_deadlines_wake_at ON effect_decider_deadlines (process, wake_at);
