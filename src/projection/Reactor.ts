@@ -38,7 +38,7 @@ import { EventStore } from "../store/EventStore.ts"
 import * as Admission from "../store/internal/admission.ts"
 import type { Position } from "../store/Position.ts"
 import type { RecordedEvent } from "../store/RecordedEvent.ts"
-import type { ReadError, StoreUnavailable } from "../store/StoreError.ts"
+import type { CommitUnknown, ReadError, StoreUnavailable } from "../store/StoreError.ts"
 import * as Tracing from "../store/Tracing.ts"
 import { Consumers, type Parked, type ParkedOptions } from "./Consumers.ts"
 import type * as Consuming from "./internal/consuming.ts"
@@ -53,7 +53,7 @@ import { defaultRetry } from "./Projector.ts"
 import * as Subscription from "./Subscription.ts"
 
 /**
- * What is done about events.
+ * What is done about events, and, with `beside`, what else is done in the process that does it, for as long as it does.
  *
  * @category models
  * @since 0.1.0
@@ -63,6 +63,7 @@ export interface Reactor<out R = never> extends Required<Settings> {
   readonly category: string | undefined
   readonly criteria: Criteria.Criteria
   readonly react: (event: RecordedEvent) => Effect.Effect<unknown, unknown, R>
+  readonly beside?: Effect.Effect<never, StoreUnavailable | CommitUnknown, R> | undefined
 }
 
 /**
@@ -292,7 +293,7 @@ export const start = Effect.fnUntraced(function* <R = never>(
     nudges.set(consumer, yield* Queue.sliding<void>(1))
   }
   for (const reactor of reactors) {
-    const { category, concurrency, criteria, maxParked, name, onFailure, react, retry } = reactor
+    const { beside, category, concurrency, criteria, maxParked, name, onFailure, react, retry } = reactor
     const consumer = Names.reactorOf(reactor)
     const begin = reactor.start === "now" ? yield* store.head : reactor.start
     // From here on it is known, and misses nothing, even if it does not come to run in this process.
@@ -304,6 +305,7 @@ export const start = Effect.fnUntraced(function* <R = never>(
       settings: { lease, retry, onFailure: "park", maxParked, pages: 1 },
       setUp: Effect.void,
       apply: ([event]) => Tracing.reaction(react(event), { name, event }),
+      beside,
       keysOf: () => []
     }
     const way = { concurrency, verdict: typeof onFailure === "function" ? onFailure : () => onFailure }

@@ -10,6 +10,7 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
@@ -45,6 +46,7 @@ export interface Tools {
  * - `setUp`: once for each time the lease is taken, before the first events, in a transaction of its own.
  * - `apply`: what is made of events, in their order, in the transaction that moves the checkpoint over them. It may be called
  *   again with the same events, in another transaction, after one that failed.
+ * - `beside`: runs for as long as the lease is held.
  * - `keysOf`: what the events must be in order by. An event waits behind a parked one that shares a key or the stream with it.
  */
 export interface Work<R> {
@@ -54,6 +56,7 @@ export interface Work<R> {
   readonly settings: Settings
   readonly setUp: Effect.Effect<unknown, unknown, R>
   readonly apply: (events: NonEmptyReadonlyArray<RecordedEvent>) => Effect.Effect<unknown, unknown, R>
+  readonly beside?: Effect.Effect<never, StoreUnavailable | CommitUnknown, R> | undefined
   readonly keysOf: (event: RecordedEvent) => ReadonlyArray<string>
 }
 
@@ -199,6 +202,8 @@ export class Holding<R> {
   /** How many events were applied since the lease was renewed. */
   protected applied = 0
   private readonly turn = Semaphore.makeUnsafe(1)
+  private readonly unsaved = Latch.makeUnsafe()
+  private readonly somethingParked = Latch.makeUnsafe()
 
   constructor(
     tools: Tools,
@@ -220,7 +225,7 @@ export class Holding<R> {
   /** Follows the log for as long as the lease is held. */
   follow(nudges: Queue.Dequeue<void>): Effect.Effect<never, Ending, R> {
     const { consumers, subscriptions } = this.tools
-    const { range, setUp } = this.work
+    const { beside = Effect.never, range, setUp } = this.work
     const events = Effect.gen({ self: this }, function* () {
       const first = yield* Effect.result(this.transaction(this.handled(setUp)))
       if (Result.isFailure(first)) {
@@ -242,7 +247,7 @@ export class Holding<R> {
     const stopped = Effect.catchTag(events, ["OutOfSequence", "InvalidRequest"], (error) =>
       this.stop(new Failing.Failed(Cause.fail(error)))
     )
-    return Effect.raceAllFirst([stopped, this.renewing, this.saving, this.reviewing(nudges)]).pipe(
+    return Effect.raceAllFirst([stopped, this.renewing, this.saving, this.reviewing(nudges), beside]).pipe(
       Effect.scoped,
       Effect.tapError((error) =>
         // Whoever looks should see it: a batch may fail like that again and again.
@@ -270,7 +275,10 @@ export class Holding<R> {
   /** Saves now and then how far it has looked where nothing was to be done. */
   private readonly saving: Effect.Effect<never, Ending> = Effect.gen({ self: this }, function* () {
     while (true) {
+      // Whoever has nothing to do sets no timer.
+      yield* this.unsaved.await
       yield* Effect.sleep("250 millis")
+      this.unsaved.closeUnsafe()
       if (this.seen > this.position) {
         yield* this.turn.withPermit(Effect.suspend(() => this.save()))
       }
@@ -286,6 +294,21 @@ export class Holding<R> {
       : Effect.void
   }
 
+  /** When parked events are to be looked at again, which another process may have asked for. */
+  protected readonly nextReview: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.hasParked) {
+      return Effect.sleep(patience)
+    }
+    this.somethingParked.closeUnsafe()
+    return this.somethingParked.await
+  })
+
+  /** Something was put aside. */
+  protected noteParked(): void {
+    this.hasParked = true
+    this.somethingParked.openUnsafe()
+  }
+
   /** Tries parked events when that is due. */
   protected reviewing(nudges: Queue.Dequeue<void>): Effect.Effect<never, Ending, R> {
     return Effect.gen({ self: this }, function* () {
@@ -293,7 +316,7 @@ export class Holding<R> {
         if (this.hasParked) {
           yield* this.turn.withPermit(this.tryParked)
         }
-        yield* Effect.raceFirst(Effect.sleep(patience), Queue.take(nudges))
+        yield* Effect.raceFirst(this.nextReview, Queue.take(nudges))
       }
     })
   }
@@ -334,6 +357,7 @@ export class Holding<R> {
   private moved(to: Position): void {
     if (to > this.seen) {
       this.seen = to
+      this.unsaved.openUnsafe()
       this.progress.tell(to)
     }
   }
@@ -489,7 +513,7 @@ export class Holding<R> {
           consumers.advance(this.lease, this.position, event.position)
         )
       )
-      this.hasParked = true
+      this.noteParked()
       this.committed(event.position)
       yield* this.tellParked(event, failed)
     })

@@ -148,7 +148,7 @@ export class Reacting<R> extends Consuming.Holding<R> {
       const advance = consumers.advance(this.lease, this.position, to)
       if (isReadonlyArrayNonEmpty(parked)) {
         yield* this.transaction(Effect.andThen(consumers.park(this.lease, parked), advance))
-        this.hasParked = true
+        this.noteParked()
         this.parkings++
       } else {
         yield* advance
@@ -170,10 +170,7 @@ export class Reacting<R> extends Consuming.Holding<R> {
         if (this.hasParked) {
           yield* this.reactToParked()
         }
-        const isNudged = yield* Effect.raceFirst(
-          Effect.as(Effect.sleep(Consuming.patience), false),
-          Effect.as(Queue.take(nudges), true)
-        )
+        const isNudged = yield* Effect.raceFirst(Effect.as(this.nextReview, false), Effect.as(Queue.take(nudges), true))
         if (isNudged) {
           yield* this.check
         }
