@@ -53,7 +53,7 @@ export const externalSpan = (event: Pick<RecordedEvent, "metadata">): Option.Opt
  */
 export interface ReactionOptions {
   readonly name: string
-  readonly event: RecordedEvent
+  readonly event: Pick<RecordedEvent, "id" | "metadata" | "stream" | "version" | "type">
 }
 
 /**

@@ -52,7 +52,7 @@ export const identify = (stream: StreamId, id: string, asked: Schema.Json): Effe
       stream,
       key: Json.utf8Length(key) <= maxKeyBytes ? key : `command ${Hex.encode(named)}`,
       fingerprint: Hex.encode(fingerprint),
-      eventId: (index) => eventId(named, index)
+      eventId: (index) => uuid(named, index)
     }
   })
 }
@@ -97,8 +97,10 @@ export const repeated = <A, E>(
 
 const violation = ({ id, stream }: Identity) => new IdempotencyViolation({ stream, key: id, ids: [] })
 
-// A UUID version 8, whose content is free: 90 bits of the hash name the command, and 32 count on from there.
-const eventId = (named: Uint8Array, index: number): EventId.EventId => {
+/**
+ * A UUID version 8, whose content is free: 90 bits of a hash name what it is of, and 32 count on from there.
+ */
+export const uuid = (named: Uint8Array, index = 0): EventId.EventId => {
   const bytes = named.slice(0, 16)
   const view = new DataView(bytes.buffer)
   view.setUint8(6, (view.getUint8(6) & 0x0f) | 0x80)

@@ -1,0 +1,172 @@
+/**
+ * What a process manager does about an event, and about a deadline that is due.
+ *
+ * One step is: record the input, send the commands that it led to, record what was refused, and go on with what that led to. Only
+ * then is the event or the deadline done with. When it comes again, because somebody died in between, the input is there
+ * already; then all is sent that the state has pending.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import type { Keyed } from "../../decider/Keyed.ts"
+import type { EventStore } from "../../store/EventStore.ts"
+import type { EventId } from "../../store/EventId.ts"
+import * as Telemetry from "../../store/internal/telemetry.ts"
+import type { RecordedEvent } from "../../store/RecordedEvent.ts"
+import type { CommitUnknown, StoreUnavailable } from "../../store/StoreError.ts"
+import * as StreamId from "../../store/StreamId.ts"
+import * as Tracing from "../../store/Tracing.ts"
+import type { Deadline, Deadlines, Stored } from "../Deadlines.ts"
+import type { ProcessManager } from "../ProcessManager.ts"
+import * as Failing from "./failing.ts"
+import { idOf, Instances, standing } from "./instances.ts"
+import * as Making from "./making.ts"
+
+/**
+ * - `react`: what is done about an event.
+ * - `triggering`: waits for deadlines, and does what is due.
+ */
+export interface Managing<R> {
+  readonly react: (event: RecordedEvent) => Effect.Effect<void, unknown, R>
+  readonly triggering: Effect.Effect<never, StoreUnavailable | CommitUnknown, R>
+}
+
+/**
+ * Runs the instances of a process.
+ */
+export const make = <Event, State, R>(
+  manager: ProcessManager<Event, State, R>,
+  { deadlines, store }: { readonly store: EventStore["Service"]; readonly deadlines: Deadlines["Service"] }
+): Managing<R> => {
+  const { commands: routes, name, process, sources } = manager
+  const instances = new Instances(manager, store, deadlines)
+  const metrics = metricsOf(name)
+
+  /** Records an input, and does all that it leads to. */
+  const step = (
+    instance: string,
+    id: EventId,
+    inputOf: (state: State) => Event | undefined,
+    reached?: Deadline
+  ): Effect.Effect<void, unknown, R> =>
+    instances.alone(
+      instance,
+      Effect.gen(function* () {
+        const { commands, known } = yield* instances.record(instance, id, inputOf, reached)
+        const waiting: Array<Keyed<any>> = [...(commands ?? process.resume(known.state))]
+        const sent = new Set<string>()
+        for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+          const { command, key } = next
+          if (sent.has(key)) {
+            continue
+          }
+          sent.add(key)
+          const refused = yield* routes[command._tag as string]!.send(
+            command,
+            yield* idOf(name, instance, "command", key)
+          )
+          yield* metrics.sent(refused === undefined ? "accepted" : "refused")
+          if (refused !== undefined) {
+            const refusal = yield* idOf(name, instance, "refusal", key)
+            const after = yield* instances.record(instance, refusal, () => refused)
+            waiting.push(...(after.commands ?? process.resume(after.known.state)))
+          }
+        }
+      })
+    )
+
+  const trigger = (deadline: Stored): Effect.Effect<void, unknown, R> =>
+    Effect.gen(function* () {
+      const { dueAt, instance, key } = deadline
+      const id = yield* idOf(name, instance, "deadline", key, dueAt)
+      const { last } = yield* instances.known(instance)
+      const inputOf = (state: State) =>
+        standing(manager, state).find((one) => one.key === key && Math.floor(one.dueAt.epochMilliseconds) === dueAt)
+          ?.event
+      const done = step(instance, id, inputOf, deadline)
+      // It goes on with what the process saw last.
+      yield* last === undefined ? done : Tracing.reaction(done, { name, event: last })
+      yield* deadlines.change([], [deadline])
+      yield* metrics.triggered
+    })
+
+  /** One that fails is looked at again after a while; the others do not wait for it. */
+  const attempt = (deadline: Stored): Effect.Effect<void, StoreUnavailable | CommitUnknown, R> =>
+    trigger(deadline).pipe(
+      Effect.catchCause(Failing.ofHandler),
+      Effect.catchTag(["Failed", "LeaseLost"], (failed) =>
+        Effect.gen(function* () {
+          const wait = Math.min(1_000 * 2 ** deadline.attempts, 3_600_000)
+          const { instance, key } = deadline
+          yield* Effect.logWarning(`${name}: deadline "${key}" of "${instance}" has failed: ${failed.message}`)
+          yield* deadlines.postpone(deadline, (yield* Clock.currentTimeMillis) + wait, failed.message)
+        })
+      )
+    )
+
+  return {
+    react: (recorded) => {
+      const category = StreamId.category(recorded.stream)
+      const heard = category === name ? [] : sources.filter(({ source }) => hears(source, category, recorded.type))
+      return Effect.forEach(
+        heard,
+        ({ meaning, source }) =>
+          Effect.gen(function* () {
+            for (const entry of yield* Making.decodeAll(source, [recorded])) {
+              const meant = meaning(entry)
+              const inputs = meant === undefined ? [] : "instance" in meant ? [meant] : meant
+              for (const [i, { event, instance }] of inputs.entries()) {
+                const id = yield* idOf(name, instance, "event", recorded.id, source.name ?? "", entry.part, i)
+                yield* step(instance, id, () => event)
+              }
+            }
+          }),
+        { discard: true }
+      )
+    },
+    triggering: Effect.gen(function* () {
+      while (true) {
+        instances.scheduled.closeUnsafe()
+        const found = yield* deadlines.list(name)
+        const now = yield* Clock.currentTimeMillis
+        const due = found.filter(({ wakeAt }) => wakeAt <= now)
+        yield* Effect.forEach(due, attempt, { concurrency: 8, discard: true })
+        const next = found[due.length]
+        if (due.length === 0 || next !== undefined) {
+          // Others may add some: who has lost the lease, and does not know it yet.
+          yield* Effect.raceFirst(
+            Effect.sleep(Math.min(next === undefined ? patience : Math.max(1, next.wakeAt - now), patience)),
+            instances.scheduled.await
+          )
+        }
+      }
+    })
+  }
+}
+
+const patience = 60_000
+
+const hears = (
+  source: ProcessManager<any, any, any>["sources"][number]["source"],
+  category: string,
+  type: string
+): boolean =>
+  source.name === undefined ? source.events.shapes.some((shape) => shape.type === type) : source.name === category
+
+const metricsOf = (process: string) => {
+  const commands = Telemetry.byValue((outcome: "accepted" | "refused") =>
+    Telemetry.counter("effect_decider_process_commands_total", "How many commands a process has sent.", {
+      process,
+      outcome
+    })
+  )
+  const deadlines = Telemetry.counter(
+    "effect_decider_process_deadlines_total",
+    "How many deadlines of a process were looked at when they were due.",
+    { process }
+  )
+  return {
+    sent: (outcome: "accepted" | "refused") => Metric.update(commands(outcome), 1),
+    triggered: Metric.update(deadlines, 1)
+  }
+}
