@@ -52,13 +52,13 @@ const hearing = (settings?: Reactor.Settings & { readonly bad?: ReadonlySet<numb
     retry: Schedule.recurs(2),
     ...settings,
     react: ({ event, id }) =>
-      Effect.suspend(() => {
+      Effect.gen(function* () {
+        yield* Effect.sleep("1 millis")
         tries.set(event.n, (tries.get(event.n) ?? 0) + 1)
         if (settings?.bad?.has(event.n) === true) {
-          return Effect.fail(new Error(`cannot hear ${event.n}`))
+          return yield* Effect.fail(new Error(`cannot hear ${event.n}`))
         }
         heard.push(`${id}:${event.n}`)
-        return Effect.void
       })
   })
   return {
@@ -81,9 +81,12 @@ describe("Reactor", () => {
           const services = yield* yield* make
           yield* ring(services, "a", 1, 2)
           const { heard, hears, reactor } = hearing()
-          const first = yield* running(services, [reactor])
-          // Also what comes before it has come to run.
+          const killed = yield* running(services, [reactor])
+          // Also what comes before it has come to run in any process.
+          assert.strictEqual(yield* services.consumers.position("reactor/ears"), yield* services.store.head)
+          yield* killed.stop
           yield* ring(services, "a", 3)
+          const first = yield* running(services, [reactor])
           yield* ring(services, "b", 4)
           yield* hears(2)
           yield* first.stop
@@ -276,9 +279,9 @@ describe("Reactor", () => {
     Effect.gen(function* () {
       const services = yield* yield* stores.memory
       const bad = new Set([2])
-      const { heard, hears, reactor } = hearing({ bad, onFailure: "stop" })
+      const { heard, hears, reactor } = hearing({ bad, onFailure: "stop", retry: Schedule.recurs(0) })
       const some = hearing({ bad: new Set([0, 4]), maxParked: 2, onFailure: () => "park" })
-      const reactors = yield* running(services, [reactor, { ...some.reactor, name: "some" }])
+      const reactors = yield* running(services, [reactor, { ...some.reactor, name: "some" }], { lease: "1 minute" })
       yield* ring(services, "a", 0, 1, 2, 3)
       yield* ring(services, "b", 4)
       const [stopped] = yield* until(
@@ -293,7 +296,9 @@ describe("Reactor", () => {
       // What was done is not done again.
       assert.deepStrictEqual(heard, ["a:0", "a:1", "a:2", "a:3", "b:4"])
 
-      assert.isTrue(yield* reactors.pause(reactor))
+      // By whom that is asked makes no difference.
+      const others = yield* running(services, [])
+      assert.isTrue(yield* others.pause(reactor))
       yield* ring(services, "a", 5)
       yield* Effect.sleep("50 millis")
       assert.strictEqual(heard.length, 5)
