@@ -2,6 +2,7 @@
  * The PostgreSQL store against hand-written statements through the same client, and against pgbench.
  */
 import { Effect, Schedule } from "effect"
+import { conditions } from "./conditions.ts"
 import { compare, type Contestant, facts, type Measured, type OpenSuite, type Section } from "./measure.ts"
 import { hotStreams } from "./hotStreams.ts"
 import { imports } from "./imports.ts"
@@ -54,6 +55,7 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
       processes(server, schedule),
       common.execute,
       ...hotStreams(server, schedule),
+      ...conditions(server, schedule),
       snapshots(server, schedule),
       Wakeups.delivery(server, schedule),
       ...Wakeups.telling(server, schedule),

@@ -31,7 +31,7 @@ import * as Verdict from "../store/internal/verdict.ts"
 import type { NewEvent } from "../store/NewEvent.ts"
 import type { Position } from "../store/Position.ts"
 import type { RecordedEvent } from "../store/RecordedEvent.ts"
-import { type AppendError, type ImportError, VersionConflict } from "../store/StoreError.ts"
+import { AppendConditionFailed, type AppendError, type ImportError, VersionConflict } from "../store/StoreError.ts"
 import * as StreamId from "../store/StreamId.ts"
 import * as StreamVersion from "../store/StreamVersion.ts"
 import * as Listeners from "./internal/listeners.ts"
@@ -352,6 +352,18 @@ class Log {
   }
 
   /**
+   * The first event that a condition forbids.
+   */
+  firstMatch({ after, failIfEventsMatch }: Criteria.AppendCondition): RecordedEvent | undefined {
+    for (let i = toIndex(after, this.events.length); i < this.events.length; i++) {
+      if (Criteria.matches(failIfEventsMatch, this.events[i]!)) {
+        return this.events[i]
+      }
+    }
+    return undefined
+  }
+
+  /**
    * Adds an event that goes on where its stream ends, as it was recorded elsewhere.
    */
   import({ recordedAt, stream, ...event }: EventStore.ImportedEvent): void {
@@ -594,19 +606,28 @@ const append = (
   }
   const clock = fiber.getRef(Clock.Clock)
   return options.idempotency.length === 0
-    ? appendPlain(log, writes, clock)
+    ? appendPlain(log, writes, options, clock)
     : appendRecorded(log, turn, writes, options, clock)
 }
 
 const appendPlain = (
   log: Log,
   writes: NonEmptyReadonlyArray<EventStore.Write>,
+  { condition }: EventStore.AppendAllOptions,
   clock: Clock.Clock
 ): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> => {
-  const written = writes.length === 1 ? log.writePlain(writes[0], clock) : undefined
-  return written === undefined
-    ? executeAll(log, writes, Verdict.all(writes, judge(log)), clock)
-    : Effect.succeed([written])
+  const written = writes.length === 1 && condition === undefined ? log.writePlain(writes[0], clock) : undefined
+  if (written !== undefined) {
+    return Effect.succeed([written])
+  }
+  const verdicts = Verdict.all(writes, judge(log))
+  if (condition !== undefined && Result.isSuccess(verdicts) && Verdict.isConditional(verdicts.success)) {
+    const forbidden = log.firstMatch(condition)
+    if (forbidden !== undefined) {
+      return Effect.fail(new AppendConditionFailed({ position: forbidden.position }))
+    }
+  }
+  return executeAll(log, writes, verdicts, clock)
 }
 
 const appendRecorded = (
@@ -620,7 +641,7 @@ const appendRecorded = (
   if (isArrayNonEmpty(stored)) {
     return executeAll(log, writes, Verdict.recorded(writes, options, stored, judge(log)), clock)
   }
-  return Effect.map(appendPlain(log, writes, clock), (written) => {
+  return Effect.map(appendPlain(log, writes, options, clock), (written) => {
     if (!written.some((answer) => answer.repeated)) {
       for (const record of options.idempotency) {
         log.records.add(record, clock.currentTimeMillisUnsafe(), turn.isRoot)

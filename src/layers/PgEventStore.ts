@@ -11,7 +11,7 @@
  * appended; `load` and `readStream` always do.
  *
  * For PostgreSQL 15 and newer, the primary server: tested on 15 and 18. READ COMMITTED, the default, is the isolation level
- * that reads in global order need.
+ * that reads in global order and appends with a condition need.
  *
  * @since 0.1.0
  */

@@ -120,7 +120,6 @@ const makeAll = Effect.fnUntraced(function* (
       (head) => ({ head, isSettled: true })
     ),
     hasMoved: hasMoved(reader),
-    spacing: Duration.millis(1),
     // A database that belongs to one connection is written by nobody else.
     pollInterval: reader === writer ? undefined : Duration.fromInputUnsafe(options.pollInterval ?? "25 millis")
     // A database is not in the time of a test clock.

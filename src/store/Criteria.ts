@@ -36,12 +36,20 @@ export interface Item {
 }
 
 /**
- * Makes an append fail when an event that matches was recorded after a position.
+ * Makes an append fail when an event that matches was recorded after a position: what was decided on the matching events up
+ * to there is written only as long as they are all there is.
+ *
+ * - `failIfEventsMatch`: the events that the decision was made on. At most 1,000 items, each with at most 1,000 types and
+ *   64 tags.
+ * - `after`: how far the events were read: the `scanned` of a page that is the end, or a `head` that was asked for before the
+ *   read and was its `upTo`. The position of the last event that matched will do only where that is one of them: a writer
+ *   who is about to commit may stand before it, and would be missed by the read and by the condition.
  *
  * **Gotchas**
  *
- * The place of dynamic consistency boundaries in the contract. No store supports it yet: an append with a condition fails
- * with `InvalidRequest` and writes nothing.
+ * Name tags, and in each item the one with the fewest events first: it is what events are found by, and what appends with
+ * conditions wait for each other by. A condition on all events, or one with an item that has no tags, stops all other
+ * writers for the length of its commit.
  *
  * @category models
  * @since 0.1.0

@@ -73,10 +73,39 @@ export interface IdempotencyRecord {
 /**
  * What an append carries besides its writes.
  *
- * - `condition`: not supported yet.
+ * - `condition`: the append is made only if no event that matches was recorded after a position; otherwise it fails with
+ *   `AppendConditionFailed`, which names the first one. Holds against all writers, also those without a condition. It is
+ *   looked at last: a repeat by event ids succeeds whatever was recorded since, and a `VersionConflict` comes first.
  * - `idempotency`: records to store together with the events, also with none: an empty write stores them when its
  *   expectation holds. If one of the keys is recorded already, nothing is written and the append fails with
  *   `AlreadyRecorded`, whatever else there is to say about it. A repeat by event ids stores none.
+ *
+ * **Example** (A name that is taken once, in whichever stream)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Criteria, EventStore, ExpectedVersion, NewEvent, StreamId } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const claim = Effect.fn(function*(account: string, name: string) {
+ *   const store = yield* EventStore.EventStore
+ *   const criteria = Criteria.tags(`name:${name}`)
+ *   const { events, scanned } = yield* store.readPage({ criteria })
+ *   if (events.length > 0) {
+ *     return "taken"
+ *   }
+ *   const claimed = yield* NewEvent.make({ type: "NameClaimed", data: { name }, tags: [`name:${name}`] })
+ *   const write = { stream: StreamId.make("account", account), expected: ExpectedVersion.Any, events: [claimed] }
+ *   return yield* store.append(write, { condition: { failIfEventsMatch: criteria, after: scanned } }).pipe(
+ *     Effect.as("claimed"),
+ *     Effect.catchTag("AppendConditionFailed", () => Effect.succeed("taken by somebody faster"))
+ *   )
+ * })
+ *
+ * const program = Effect.all([claim("1", "ada"), claim("2", "bob"), claim("3", "ada")])
+ *
+ * await Effect.runPromise(Effect.provide(program, MemoryEventStore.layer)) // => ["claimed", "claimed", "taken"]
+ * ```
  *
  * **Example** (A request that comes twice)
  *
@@ -324,7 +353,7 @@ export interface LoadedStream {
  * One page of a read in global order.
  *
  * `scanned` is the position of the last event the page looked at, matched or not: going on after it skips nothing and
- * repeats nothing, also when few events match. It is the position of an existing event, or where the read started from
+ * repeats nothing that the same criteria match, also when few events do. It is the position of an existing event, or where the read started from
  * when there was none. `isEnd` says that there was nothing more to look at; only that ends a read, for a page of a rare kind
  * of event may well be short or empty before the end.
  *
@@ -707,6 +736,8 @@ export interface Range {
  * - `isRetry`: the same writes and records were sent before and failed with `CommitUnknown`. Then what `Any` and
  *   `StreamExists` repeat is looked for among the last 256 events of the stream; and records that are there may be those
  *   of the first try, which must not be taken for somebody else's.
+ * - `condition`: what must not match, looked at when all else allows the writes, and held against every other writer until
+ *   they are committed.
  *
  * @category models
  * @since 0.1.0
@@ -714,6 +745,7 @@ export interface Range {
 export interface AppendAllOptions {
   readonly idempotency: ReadonlyArray<IdempotencyRecord>
   readonly isRetry: boolean
+  readonly condition?: Criteria.AppendCondition | undefined
 }
 
 /**
@@ -911,6 +943,8 @@ export const pageSize = Pages.pageSize
  */
 export const make = (given: Primitives): EventStore["Service"] => {
   const primitives = Observed.make(given)
+  // Between a store that answers at once and its caller no answer is lost.
+  const send = given.system?.isInstant === true ? appendOnce : appendResolved
   const readPage = (options?: ReadOptions) => {
     const range = Admission.range(options)
     return Result.isFailure(range)
@@ -918,17 +952,15 @@ export const make = (given: Primitives): EventStore["Service"] => {
       : primitives.readPage({ ...range.success, limit: Math.min(range.success.limit, pageSize) })
   }
   const appendAll = (writes: ReadonlyArray<Write>, options?: AppendOptions) => {
-    const admitted = Admission.writes(writes, options)
+    const admitted = Admission.writes(writes)
     if (Result.isFailure(admitted)) {
       return Effect.fail(admitted.failure)
     }
-    if (options?.idempotency === undefined || options.idempotency.length === 0) {
-      return appendResolved(primitives, admitted.success, noRecords)
+    if (options === undefined) {
+      return send(primitives, admitted.success, nothingElse)
     }
-    const idempotency = Admission.records(options.idempotency)
-    return Result.isFailure(idempotency)
-      ? Effect.fail(idempotency.failure)
-      : appendResolved(primitives, admitted.success, idempotency.success)
+    const others = Admission.appendOptions(options)
+    return Result.isFailure(others) ? Effect.fail(others.failure) : send(primitives, admitted.success, others.success)
   }
   return EventStore.of({
     append: (write, options) => Effect.suspend(() => Effect.map(appendAll([write], options), (written) => written[0]!)),
@@ -1005,6 +1037,12 @@ export const make = (given: Primitives): EventStore["Service"] => {
   })
 }
 
+const appendOnce = (
+  primitives: Primitives,
+  writes: NonEmptyReadonlyArray<Write>,
+  options: Omit<AppendAllOptions, "isRetry">
+) => primitives.appendAll(writes, { ...options, isRetry: false })
+
 /**
  * Appends, and when the answer is lost appends again, which finds out: the events have their ids, the records their keys.
  *
@@ -1013,11 +1051,9 @@ export const make = (given: Primitives): EventStore["Service"] => {
 const appendResolved = (
   primitives: Primitives,
   writes: NonEmptyReadonlyArray<Write>,
-  idempotency: ReadonlyArray<IdempotencyRecord>
+  options: Omit<AppendAllOptions, "isRetry">
 ) =>
-  resolved(primitives.appendAll(writes, { idempotency, isRetry: false }), () =>
-    primitives.appendAll(writes, { idempotency, isRetry: true })
-  )
+  resolved(appendOnce(primitives, writes, options), () => primitives.appendAll(writes, { ...options, isRetry: true }))
 
 const resolved = <A, E extends StoreError>(
   first: Effect.Effect<A, E | CommitUnknown>,
@@ -1034,7 +1070,7 @@ const noOptions: LoadOptions = {}
 
 const isUnknown = (error: StoreError): boolean => error._tag === "CommitUnknown"
 
-const noRecords: ReadonlyArray<IdempotencyRecord> = []
+const nothingElse: Omit<AppendAllOptions, "isRetry"> = { idempotency: [] }
 
 const isRetryable = (error: StoreError): boolean => error._tag === "StoreUnavailable" && error.isRetryable
 

@@ -248,11 +248,11 @@ type Store = EventStore.EventStore["Service"]
 const again = (
   store: Store,
   writes: NonEmptyReadonlyArray<EventStore.Write>,
-  { idempotency }: EventStore.AppendAllOptions
+  { condition, idempotency }: EventStore.AppendAllOptions
 ): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> =>
   Effect.flatMap(located(store, writes), (writes) =>
     Effect.catchIf(
-      store.appendAll(writes, { idempotency }),
+      store.appendAll(writes, { condition, idempotency }),
       (error) => error._tag === "AlreadyRecorded" && isOwn(error, idempotency),
       // The first try was made, so the events are there, and what was a check without events held then.
       () => (writes.some(({ events }) => events.length > 0) ? store.appendAll(writes) : checked(store, writes))

@@ -22,6 +22,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Decider from "../decider/Decider.ts"
 import { type CommandHandler, StreamTerminated } from "../store/CommandHandler.ts"
+import { BoundaryTerminated } from "../store/DecisionModel.ts"
 import { CommitUnknown, StoreError } from "../store/StoreError.ts"
 import { show } from "./internal/difference.ts"
 import { type Folded, hasOrder, shortest } from "./internal/linearization.ts"
@@ -308,7 +309,7 @@ const outcomeOf = <State, Event, Refusal>(
     return { _tag: "Unknown" }
   }
   const error = found.success
-  return error instanceof StreamTerminated
+  return error instanceof StreamTerminated || error instanceof BoundaryTerminated
     ? { _tag: "Terminated" }
     : error instanceof CommitUnknown
       ? { _tag: "Unknown" }

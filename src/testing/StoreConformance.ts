@@ -15,6 +15,7 @@ import type * as Scope from "effect/Scope"
 import type { EventStore } from "../store/EventStore.ts"
 import * as BadInput from "./internal/conformance/badInput.ts"
 import * as Changes from "./internal/conformance/changes.ts"
+import * as Conditions from "./internal/conformance/conditions.ts"
 import * as Crashes from "./internal/conformance/crashes.ts"
 import * as Fibers from "./internal/conformance/fibers.ts"
 import * as GlobalOrder from "./internal/conformance/globalOrder.ts"
@@ -103,9 +104,9 @@ export declare namespace Options {
 }
 
 /**
- * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `records`, `transactions`,
- * `reading a stream`, `reading all`, `pages`, `head`, `global order`, `tails`, `changes`, `subscriptions`, `listing`, `times`, `round trip`,
- * `imports`, `tombstones`, `snapshots`, `bad input`, `isolation`, `instances`, `crashes`, `model`.
+ * All cases. Their names begin with the theme: `versions`, `races`, `several writes`, `repeats`, `records`, `conditions`,
+ * `transactions`, `reading a stream`, `reading all`, `pages`, `head`, `global order`, `tails`, `changes`, `subscriptions`,
+ * `listing`, `times`, `round trip`, `imports`, `tombstones`, `snapshots`, `bad input`, `isolation`, `instances`, `crashes`, `model`.
  *
  * **Example** (Without a test runner)
  *
@@ -131,7 +132,7 @@ export declare namespace Options {
  * const skipped = StoreConformance.cases().filter(({ skipped }) => skipped !== undefined)
  *
  * skipped.map(({ name }) => name.split(":")[0]).filter((theme, i, all) => all.indexOf(theme) === i).sort()
- * // => ["crashes", "global order", "instances", "snapshots", "tails"]
+ * // => ["conditions", "crashes", "global order", "instances", "snapshots", "tails"]
  * ```
  *
  * @category cases
@@ -147,6 +148,7 @@ export const cases = <R = never>(options: Options<R> = {}): ReadonlyArray<Case<R
     ...MultiWrite.cases,
     ...Idempotence.cases,
     ...Records.cases,
+    ...Conditions.cases(hooks, seed),
     ...Transactions.cases,
     ...Fibers.cases,
     ...StreamReads.cases,

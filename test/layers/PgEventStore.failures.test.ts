@@ -11,6 +11,7 @@ import * as Result from "effect/Result"
 import { BeginTransaction } from "effect/sql/SqlClient"
 import { isSqlError } from "effect/sql/SqlError"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
+import * as Criteria from "../../src/store/Criteria.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import { Any, Exact, NoStream, StreamExists } from "../../src/store/ExpectedVersion.ts"
 import { CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
@@ -246,7 +247,9 @@ describe("PgEventStore, failures", () => {
 
   it.live("transactions of one's own isolation level", () =>
     Effect.gen(function* () {
-      const { store, sql } = yield* open(yield* Postgres.database)
+      const database = yield* Postgres.database
+      const { store, sql } = yield* open(database)
+      const { store: other } = yield* open(database)
       const stream = newStream()
       for (const level of ["REPEATABLE READ", "SERIALIZABLE"]) {
         const start = yield* Deferred.make<void>()
@@ -274,13 +277,29 @@ describe("PgEventStore, failures", () => {
           false,
           new RegExp(`needs the isolation level READ COMMITTED, not ${level}`)
         )
+        // Its snapshot is older than what the condition forbids.
+        const condition = { failIfEventsMatch: Criteria.tags("forbidden"), after: yield* store.head }
+        const guarded = store
+          .withTransaction(
+            Effect.gen(function* () {
+              yield* store.streamVersion(stream)
+              yield* other.append(write(newStream(), Any, newEvent({ tags: ["forbidden"] })))
+              return yield* store.append(write(newStream(), Any, newEvent()), { condition })
+            })
+          )
+          .pipe(Effect.provideService(BeginTransaction, `BEGIN ISOLATION LEVEL ${level}`))
+        isUnavailable(
+          yield* Effect.flip(guarded),
+          false,
+          new RegExp(`condition needs the isolation level READ COMMITTED, not ${level}`)
+        )
         // An append that meets nobody is as good there as anywhere.
         yield* store
           .withTransaction(store.append(write(stream, Any, newEvent())))
           .pipe(Effect.provideService(BeginTransaction, `BEGIN ISOLATION LEVEL ${level}`))
       }
       assert.strictEqual(yield* store.streamVersion(stream), 4)
-      assert.lengthOf(yield* sql`select from effect_decider.events`, 4)
+      assert.lengthOf(yield* sql`select from effect_decider.events`, 6)
     })
   )
 

@@ -10,6 +10,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { EventSchema, Subscription } from "effect-decider"
+import { pagesAtATime } from "../../src/projection/internal/tail.ts"
 import { capacity } from "../../src/projection/internal/window.ts"
 import * as MemoryEventStore from "../../src/layers/MemoryEventStore.ts"
 import * as Criteria from "../../src/store/Criteria.ts"
@@ -20,6 +21,7 @@ import type { RecordedEvent } from "../../src/store/RecordedEvent.ts"
 import { type ReadError, StoreUnavailable } from "../../src/store/StoreError.ts"
 import * as StreamId from "../../src/store/StreamId.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
+import { watchedClient } from "../layers/fixtures/pgWire.ts"
 import * as Sqlite from "../layers/fixtures/sqlite.ts"
 import * as Postgres from "../support/Postgres.ts"
 
@@ -92,7 +94,10 @@ describe("Subscription", () => {
         const { batches } = yield* subscriptions(store)
         const [one, other] = [newStream("one"), newStream("other")]
         const all = yield* Effect.replicateEffect(follow(batches()), 500)
-        const some = yield* Effect.replicateEffect(follow(batches({ category: "one" })), 500)
+        const some = yield* Effect.replicateEffect(follow(batches({ category: "one", after: "now" })), 500)
+        if (name === "PostgreSQL") {
+          assert.isAtMost(counts.heads, 20, "those who begin now ask together")
+        }
         yield* append(store, one)
         yield* Effect.forEach([...all, ...some], ({ until }) => until(1))
         const before = { ...counts }
@@ -116,6 +121,59 @@ describe("Subscription", () => {
       })
     )
   }
+
+  it.live("a thousand send PostgreSQL as many statements as one", () =>
+    Effect.gen(function* () {
+      const { config, statements } = watchedClient(yield* Postgres.database)
+      const { store } = yield* Pg.open(config)
+      const appends = 20
+      const sent = Effect.fnUntraced(function* (subscribers: number) {
+        const { batches } = yield* subscriptions(store)
+        const after = yield* store.head
+        const all = yield* Effect.replicateEffect(follow(batches({ after })), subscribers)
+        yield* append(store, newStream())
+        yield* Effect.forEach(all, ({ until }) => until(1))
+        statements.length = 0
+        for (let i = 2; i <= 1 + appends; i++) {
+          yield* append(store, newStream())
+          yield* Effect.forEach(all, ({ until }) => until(i))
+        }
+        return [...statements]
+      }, Effect.scoped)
+      const [one, many] = [yield* sent(1), yield* sent(1000)]
+      // The append, its NOTIFY, a look at the head and a page; now and then one more look.
+      for (const some of [one, many]) {
+        assert.isAtMost(some.length, 5 * appends, some.join("\n"))
+        // How far the page may go is known from the look.
+        const asked = some.filter((text) => /^select \S+safe_position\(\)$/.test(text))
+        assert.isAtMost(asked.length, 2)
+      }
+    })
+  )
+
+  it.live("many who catch up leave connections to others", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      let [now, most] = [0, 0]
+      const { batches } = yield* subscriptions({
+        ...store,
+        readPage: (options) =>
+          Effect.suspend(() => {
+            most = Math.max(most, ++now)
+            return Effect.andThen(Effect.sleep(1), store.readPage(options))
+          }).pipe(Effect.ensuring(Effect.sync(() => now--)))
+      })
+      yield* Effect.replicateEffect(append(store, newStream(), pageSize), 3)
+      const all = yield* Effect.replicateEffect(follow(batches()), 50)
+      // Who goes away while it waits for its turn, or has it, takes none along.
+      yield* Effect.sleep(3)
+      yield* Effect.forEach(all.slice(0, 25), ({ fiber }) => Fiber.interrupt(fiber), { concurrency: "unbounded" })
+      yield* Effect.forEach(all.slice(25), ({ until }) => until(3 * pageSize))
+      // The shared one besides.
+      assert.isAtMost(most, pagesAtATime + 1)
+      assert.isAtLeast(most, 2)
+    })
+  )
 
   it.live("a slow one holds up nobody, is kept nothing for, and misses nothing", () =>
     Effect.gen(function* () {
@@ -355,6 +413,41 @@ describe("Subscription, when the store fails", () => {
         yield* Effect.retry(append(another.store, newStream()), { times: 20 })
         yield* until(2 + i)
       }
+    })
+  )
+
+  it.live("it waits for a server that restarts, and says of a standby that it is none to read from", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* Pg.open(yield* Postgres.database)
+      const { batches } = yield* subscriptions(store)
+      const stream = newStream()
+      const { fiber, until } = yield* follow(batches())
+      yield* append(store, stream)
+      yield* until(1)
+      const [row] = yield* sql<{ definition: string }>`
+        select pg_get_functiondef('effect_decider.safe_position'::regproc) as definition`
+      const failsWith = (code: string) =>
+        sql.unsafe(
+          `create or replace function effect_decider.safe_position() returns bigint language plpgsql volatile as
+            $$ begin raise exception 'as if' using errcode = '${code}'; end $$`
+        )
+      // What a server says that is starting up: also after a crash, while it recovers.
+      yield* failsWith("57P03")
+      yield* append(store, stream)
+      yield* Effect.sleep(150)
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* sql.unsafe(row!.definition)
+      yield* until(2)
+      // What a standby says.
+      yield* failsWith("25006")
+      yield* append(store, stream)
+      const error = yield* Effect.timeout(Effect.flip(Fiber.join(fiber)), "5 seconds")
+      assert.isTrue(error instanceof StoreUnavailable && !error.isRetryable)
+      // Whoever subscribes again once that is over goes on from its checkpoint.
+      yield* sql.unsafe(row!.definition)
+      const again = yield* follow(batches({ after: yield* store.head }))
+      yield* append(store, stream)
+      yield* again.until(1)
     })
   )
 

@@ -1,8 +1,15 @@
 /**
- * What subscriptions are made of: the window of the last events, and what they remember of streams.
+ * What subscriptions are made of: the window of the last events, what they remember of streams, and
+ * questions that are asked together.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
 import { remembered, Succession } from "../../src/projection/internal/succession.ts"
+import * as Together from "../../src/projection/internal/together.ts"
 import { capacity, Window } from "../../src/projection/internal/window.ts"
 import * as Position from "../../src/store/Position.ts"
 import type { RecordedEvent } from "../../src/store/RecordedEvent.ts"
@@ -44,6 +51,43 @@ describe("Window", () => {
     assert.isAtLeast(most, capacity)
     assert.isAtMost(most, 2 * capacity)
   })
+})
+
+describe("together", () => {
+  it.effect("asks at once for the first, once for all who come meanwhile, and for nobody not at all", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      let [asked, ended] = [0, 0]
+      const ask = yield* Effect.suspend(() => Effect.delay(Effect.succeed(++asked), 10)).pipe(
+        Effect.onExit(() => Effect.sync(() => ended++)),
+        Together.make,
+        Scope.provide(scope)
+      )
+      const start = Effect.forkScoped(ask(), { startImmediately: true })
+      const first = yield* start
+      assert.strictEqual(asked, 1)
+      const others = yield* Effect.replicateEffect(start, 100)
+      yield* Fiber.interrupt(others[0]!)
+      yield* TestClock.adjust(10)
+      assert.strictEqual(yield* Fiber.join(first), 1)
+      assert.strictEqual(asked, 2)
+      yield* TestClock.adjust(10)
+      for (const other of others.slice(1)) {
+        assert.strictEqual(yield* Fiber.join(other), 2)
+      }
+      // All who wait go away: those of the running one, then those of the next one.
+      const [one, two] = [yield* start, yield* start]
+      yield* Fiber.interrupt(two)
+      yield* Fiber.interrupt(one)
+      assert.deepStrictEqual([asked, ended], [3, 3])
+      const last = [yield* start, yield* start]
+      yield* Scope.close(scope, Exit.void)
+      for (const fiber of [...last, yield* start]) {
+        assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(fiber)))
+      }
+      assert.deepStrictEqual([asked, ended], [4, 4])
+    })
+  )
 })
 
 describe("Succession", () => {

@@ -35,14 +35,14 @@ const write = (...events: ReadonlyArray<NewEvent.NewEvent>): EventStore.Write =>
 const issueOf = (admitted: Result.Result<unknown, StoreError.InvalidEvent | StoreError.InvalidRequest>) =>
   Result.isFailure(admitted) ? admitted.failure.issue : "accepted"
 const admit = (...events: ReadonlyArray<NewEvent.NewEvent>) => {
-  const admitted = Admission.writes([write(...events)], undefined)
+  const admitted = Admission.writes([write(...events)])
   assert.isTrue(Result.isSuccess(admitted), issueOf(admitted))
   return Result.getOrThrow(admitted)[0].events
 }
 
 describe("admission of events", () => {
   it("says what is wrong and where", () => {
-    const refused = (fields: object) => issueOf(Admission.writes([write(event(fields))], undefined))
+    const refused = (fields: object) => issueOf(Admission.writes([write(event(fields))]))
     assert.strictEqual(
       refused({ data: { lines: [{ price: 1 }, { price: NaN }] } }),
       `its data is not plain JSON: NaN is no JSON number at ["lines"][1]["price"]`
@@ -75,10 +75,10 @@ describe("admission of events", () => {
   })
 
   it("names the first event that is wrong", () => {
-    const admitted = Admission.writes(
-      [write(event(), event()), { ...write(event(), event({ type: "" }), event({ tags: [""] })), stream: other }],
-      undefined
-    )
+    const admitted = Admission.writes([
+      write(event(), event()),
+      { ...write(event(), event({ type: "" }), event({ tags: [""] })), stream: other }
+    ])
     assert.deepStrictEqual(
       admitted,
       Result.fail(new StoreError.InvalidEvent({ stream: other, index: 1, issue: "its type is empty" }))
@@ -86,9 +86,9 @@ describe("admission of events", () => {
   })
 
   it("goes on unharmed after an event that was wrong", () => {
-    Admission.writes([write(event({ data: { a: [NaN] } }))], undefined)
+    Admission.writes([write(event({ data: { a: [NaN] } }))])
     assert.strictEqual(
-      issueOf(Admission.writes([write(event({ data: [1n] }))], undefined)),
+      issueOf(Admission.writes([write(event({ data: [1n] }))])),
       "its data is not plain JSON: bigint is no JSON value at [0]"
     )
     assert.strictEqual(admit(event({ data: { fine: true } })).length, 1)
@@ -124,8 +124,8 @@ describe("admission of events", () => {
 })
 
 describe("admission of requests", () => {
-  const refused = (writes: ReadonlyArray<EventStore.Write>, options?: EventStore.AppendOptions) => {
-    const admitted = Admission.writes(writes, options)
+  const refused = (writes: ReadonlyArray<EventStore.Write>) => {
+    const admitted = Admission.writes(writes)
     assert.isTrue(Result.isFailure(admitted) && admitted.failure._tag === "InvalidRequest")
     return issueOf(admitted)
   }
@@ -138,8 +138,11 @@ describe("admission of requests", () => {
       refused([{ ...write(), expected: ExpectedVersion.Exact(-1) }]),
       /^the expected version -1 is no stream/
     )
-    const condition = { failIfEventsMatch: Criteria.all, after: Position.origin }
-    assert.match(refused([write(event())], { condition }), /^append conditions are not supported yet/)
+    const condition = {
+      failIfEventsMatch: Criteria.tags("a", ...Array.from({ length: 64 }, String)),
+      after: Position.origin
+    }
+    assert.match(issueOf(Admission.appendOptions({ condition })), /more tags than an event can have/)
   })
 
   it("says what is wrong with a read", () => {
@@ -196,9 +199,9 @@ describe("JSON", () => {
     // What is left of 64 MiB, without the quotes of ten texts and ten empty metadata objects.
     const rest = 64 * 1024 * 1024 - 9 * seven.length - 10 * 4
     const last = (length: number) => event({ data: "x".repeat(length) })
-    const fits = Admission.writes([write(...events, last(rest))], undefined)
+    const fits = Admission.writes([write(...events, last(rest))])
     assert.isTrue(Result.isSuccess(fits), issueOf(fits))
-    const tooLarge = Admission.writes([write(...events, last(rest + 1))], undefined)
+    const tooLarge = Admission.writes([write(...events, last(rest + 1))])
     assert.include(issueOf(tooLarge), "64")
     assert.include(issueOf(tooLarge), String(64 * 1024 * 1024 + 1))
   })

@@ -18,7 +18,7 @@ import * as EmbeddedPostgres from "../../scripts/EmbeddedPostgres.ts"
 import * as Subscription from "../../src/projection/Subscription.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import { Any } from "../../src/store/ExpectedVersion.ts"
-import { heldOpen, newEvent, newStream, write } from "../layers/fixtures/pg.ts"
+import { heldOpen, newEvent, newStream, open, write } from "../layers/fixtures/pg.ts"
 import * as Postgres from "../support/Postgres.ts"
 import * as Memory from "./memory.ts"
 import * as Wrong from "./postgres.ts"
@@ -32,7 +32,25 @@ const order = {
   open: "reading all: a reader that comes by while a transaction is open does not skip it",
   tails: "tails: readers see everything once and in order while writers and slow transactions go on"
 }
+const conditions = {
+  items: "conditions: items are alternatives, with one of their types and all of their tags",
+  after: "conditions: look at what comes after their position, and at nothing before",
+  writers: "conditions: see what writers without one wrote, in whatever way",
+  last: "conditions: are looked at last: what is a repeat or fails anyway is told so",
+  several: "conditions: several writes are made all, or none of them",
+  inside: "conditions: hold in a transaction until it ends, which they leave usable",
+  passed: "conditions: what they are decided on passes nobody who is about to write it",
+  behind: "conditions: who writes what one that is under way forbids comes after it",
+  crowd: "conditions: of 32 writers on 5 tags none writes past another",
+  mixed: "conditions: writers with and without one, on tags in any order, neither get past nor wait for ever",
+  another: "conditions: hold against another process",
+  crash: "conditions: hold over a crash"
+}
+const underWay = (what: string, end: "commits" | "is rolled back") =>
+  `conditions: on ${what} wait for a transaction under way that wrote it and ${end}`
 const headAfterCrash = "crashes: what is appended afterwards stands after every head that was told before"
+
+const unforbidden = /the condition: expected a failure/
 
 /** The cases that must be red, and what they must say. */
 type Red = Readonly<Record<string, RegExp>>
@@ -83,8 +101,66 @@ const onPostgres: Readonly<Record<string, readonly [wrong: Wrong.WrongSql, red: 
       { "transactions: several at once write all of theirs, without a gap": /VersionConflict/ },
       ["races: 8 writers expecting any version all win, without a gap"]
     ],
-    "a sequence with a cache per session": [Wrong.cachedSequence, { [order.tails]: /the log|what a reader/ }]
+    "a sequence with a cache per session": [Wrong.cachedSequence, { [order.tails]: /the log|what a reader/ }],
+    "conditions without locks": [
+      Wrong.noTagLocks,
+      {
+        [conditions.crowd]: /stands between/,
+        [conditions.another]: /stands between/,
+        [underWay("a tag", "commits")]: unforbidden,
+        [underWay("the second of two tags", "commits")]: unforbidden
+      },
+      [conditions.items, conditions.writers]
+    ],
+    "a condition that ignores appends in flight": [
+      Wrong.ignoresInFlight,
+      {
+        [underWay("a tag", "commits")]: unforbidden,
+        [underWay("the second of two tags", "commits")]: unforbidden,
+        [underWay("a type", "commits")]: unforbidden,
+        [underWay("anything", "commits")]: unforbidden
+      },
+      [conditions.items, conditions.writers]
+    ],
+    "a condition that is looked at before the locks are there": [
+      Wrong.lockedTooLate,
+      { [underWay("a tag", "commits")]: unforbidden, [conditions.crowd]: /stands between/ },
+      [conditions.items, conditions.writers]
+    ],
+    "a condition without tags that waits for nobody": [
+      Wrong.noCommonLock,
+      { [underWay("a type", "commits")]: unforbidden, [underWay("anything", "commits")]: unforbidden },
+      [conditions.items, underWay("a tag", "commits"), conditions.crowd]
+    ],
+    "reads by tags that pass who is about to write them": [
+      Wrong.readsPastWriters,
+      { [conditions.passed]: /how often the event is read/ },
+      [conditions.items, underWay("a tag", "commits")]
+    ],
+    "writers who fail where they have to wait": [
+      Wrong.waitsForNobody,
+      {
+        [underWay("a tag", "is rolled back")]: /the condition held/,
+        [underWay("the second of two tags", "is rolled back")]: /the condition held/,
+        [underWay("a type", "is rolled back")]: /the condition held/,
+        [underWay("anything", "is rolled back")]: /the condition held/,
+        [conditions.behind]: /failed where it must not/
+      },
+      [conditions.items, conditions.writers]
+    ],
+    "locks that are taken in any order": [
+      Wrong.locksInAnyOrder,
+      { [conditions.mixed]: /StoreUnavailable { operation: "append", isRetryable: true }/ },
+      [conditions.items, underWay("a tag", "commits")]
+    ],
+    "batches that lock no tags": [
+      Wrong.batchesWithoutLocks,
+      { [conditions.mixed]: /stands between/ },
+      [conditions.items, underWay("a tag", "commits"), conditions.crowd]
+    ]
   }
+
+const overCrash: Red = { [conditions.crash]: /another append: expected a failure/ }
 
 const inMemory: Readonly<Record<string, readonly [wrong: Layer.Layer<EventStore>, red: Red]>> = {
   "several writes one by one": [
@@ -98,6 +174,24 @@ const inMemory: Readonly<Record<string, readonly [wrong: Layer.Layer<EventStore>
     Memory.mutable,
     { "isolation: what a reader does to an event does not reach the store": /everything after changing what load gave/ }
   ],
+  "no conditions at all": [
+    Memory.ignoresConditions,
+    { [conditions.items]: /expected a failure/, [conditions.writers]: /expected a failure/ }
+  ],
+  "conditions on what stands at their position": [
+    Memory.looksAtPosition,
+    { [conditions.after]: /from just before, the error/ }
+  ],
+  "a condition that is looked at before the ids": [
+    Memory.conditionBeforeIds,
+    { [conditions.last]: /AppendConditionFailed/ }
+  ],
+  "several writes of which one is conditional": [Memory.conditionOnFirst, { [conditions.several]: /what was written/ }],
+  "no conditions inside of transactions": [
+    Memory.unconditionalInside,
+    { [conditions.inside]: /after an event of the own transaction: expected a failure/ }
+  ],
+  "criteria that look at one tag": [Memory.firstTagOnly, { [conditions.items]: /AppendConditionFailed/ }],
   "a snapshot that was saved last": [
     Memory.lastSnapshot,
     {
@@ -159,6 +253,10 @@ const outcome = <R>({ run }: StoreConformance.Case<R>) =>
 const patience = 4
 
 const hooks: StoreConformance.Options<PgClient.PgClient> = {
+  // Wrong as well, for it is in the functions that conditions are.
+  another: Effect.flatMap(PgClient.PgClient, ({ config }) =>
+    Effect.map(open({ ...config, maxConnections: 10 }, { schema: Wrong.schema }), ({ store }) => store)
+  ),
   work: Effect.flatMap(PgClient.PgClient, (sql) =>
     Effect.andThen(sql`create table if not exists work (n integer)`, sql`insert into work values (1)`)
   )
@@ -240,16 +338,31 @@ describe("a wrong store", () => {
   )
 })
 
+describe("StoreConformance", () => {
+  it("has no case on conditions that no wrong store fails", () => {
+    const red = new Set(
+      [overCrash, ...[...Object.values(inMemory), ...Object.values(onPostgres)].map(([, red]) => red)].flatMap(
+        Object.keys
+      )
+    )
+    const names = StoreConformance.cases().map(({ name }) => name)
+    assert.deepStrictEqual(
+      names.filter((name) => name.startsWith("conditions: ") && !red.has(name)),
+      []
+    )
+  })
+})
+
 describe("over a crash of the server", () => {
   const cases = (server: EmbeddedPostgres.EmbeddedPostgres) =>
-    StoreConformance.cases({ crash: Effect.andThen(server.kill, server.restart) }).filter(({ name }) =>
-      name.startsWith("crashes: what")
+    StoreConformance.cases({ crash: Effect.andThen(server.kill, server.restart) }).filter(
+      ({ name }) => name.startsWith("crashes: what") || name === conditions.crash
     )
   const client = (server: EmbeddedPostgres.EmbeddedPostgres): Layer.Layer<PgClient.PgClient, SqlError> =>
     PgClient.layer({ ...EmbeddedPostgres.clientConfig(server), maxConnections: 20 })
 
   it.live(
-    "StoreConformance is green on the right store, and red on a head that is a bare sequence value",
+    "StoreConformance is green on the right store, red on a head that is a bare sequence value and on tags that are lost",
     () =>
       Effect.gen(function* () {
         const server = yield* EmbeddedPostgres.make()
@@ -259,6 +372,9 @@ describe("over a crash of the server", () => {
         yield* Effect.provide(sql, client(server))
         const wrong = Layer.provideMerge(Wrong.layer(Wrong.bareHead), client(server))
         yield* catches(cases(server), { [headAfterCrash]: /the head does not go back/ }).pipe(Effect.provide(wrong))
+        yield* Effect.provide(sql, client(server))
+        const unlogged = Layer.provideMerge(Wrong.layer(Wrong.unloggedTags), client(server))
+        yield* catches(cases(server), overCrash).pipe(Effect.provide(unlogged))
       }),
     120_000
   )

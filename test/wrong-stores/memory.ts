@@ -1,13 +1,18 @@
 /**
  * Wrong stores that need no server: the memory store, with one promise broken.
  */
+import * as Arr from "effect/Array"
+import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as MemoryEventStore from "../../src/layers/MemoryEventStore.ts"
-import { EventStore } from "../../src/store/EventStore.ts"
+import type { AppendCondition } from "../../src/store/Criteria.ts"
+import { type AppendOptions, EventStore } from "../../src/store/EventStore.ts"
+import * as Position from "../../src/store/Position.ts"
 import type { RecordedEvent } from "../../src/store/RecordedEvent.ts"
+import { AppendConditionFailed, type AppendError } from "../../src/store/StoreError.ts"
 
 type Store = EventStore["Service"]
 
@@ -49,6 +54,75 @@ export const endsEarly = broken((store) => ({
       ...page,
       scanned: page.events.at(-1)?.position ?? options?.after ?? page.scanned
     }))
+}))
+
+const withCondition = (change: (condition: AppendCondition) => AppendCondition | undefined) =>
+  broken(({ append, appendAll }) => {
+    const changed = ({ condition, ...options }: AppendOptions = {}) => ({
+      ...options,
+      condition: condition && change(condition)
+    })
+    return {
+      append: (write, options) => append(write, changed(options)),
+      appendAll: (writes, options) => appendAll(writes, changed(options))
+    }
+  })
+
+/** Writes whatever the condition is. */
+export const ignoresConditions = withCondition(() => undefined)
+
+/** Looks at the event at the position of a condition too. */
+export const looksAtPosition = withCondition((condition) => ({
+  ...condition,
+  after: Position.make(condition.after > 0n ? condition.after - 1n : 0n)
+}))
+
+/** Looks at the condition first, so that a repeat meets what it has written itself. */
+export const conditionBeforeIds = broken(({ append, appendAll, readPage }) => {
+  const unlessForbidden = <A>(
+    { condition }: AppendOptions = {},
+    append: Effect.Effect<A, AppendError>
+  ): Effect.Effect<A, AppendError> =>
+    condition === undefined
+      ? append
+      : Effect.flatMap(
+          readPage({ criteria: condition.failIfEventsMatch, after: condition.after }),
+          ({ events: [match] }) =>
+            match === undefined ? append : Effect.fail(new AppendConditionFailed({ position: match.position }))
+        )
+  return {
+    append: (write, options) => unlessForbidden(options, append(write, options)),
+    appendAll: (writes, options) => unlessForbidden(options, appendAll(writes, options))
+  }
+})
+
+/** Of several writes only the first one is subject to the condition. */
+export const conditionOnFirst = broken(({ append, appendAll }) => ({
+  appendAll: ([first, ...others], options) =>
+    Effect.flatMap(Effect.exit(append(first!, options)), (exit) =>
+      Effect.flatMap(appendAll(others), (written) => Effect.map(exit, (one) => [one, ...written]))
+    )
+}))
+
+/** Looks at no condition inside of a transaction. */
+export const unconditionalInside = broken(({ append, withTransaction }) => ({
+  append: (write, options) =>
+    Effect.flatMap(IsInside, (isInside) => append(write, isInside ? { ...options, condition: undefined } : options)),
+  withTransaction: (effect) => withTransaction(Effect.provideService(effect, IsInside, true))
+}))
+
+const IsInside = Context.Reference("test/IsInside", { defaultValue: () => false })
+
+/** Takes an event for one that has all tags when it has the first of them. */
+export const firstTagOnly = withCondition(({ after, failIfEventsMatch: criteria }) => ({
+  after,
+  failIfEventsMatch:
+    criteria._tag === "All"
+      ? criteria
+      : {
+          _tag: "AnyOf",
+          items: Arr.map(criteria.items, ({ tags, types }) => ({ types, tags: tags && ([tags[0]] as const) }))
+        }
 }))
 
 /** Keeps the snapshot that was saved last, instead of the newest. */

@@ -11,7 +11,7 @@ export interface WrongSql {
   readonly swaps: ReadonlyArray<readonly [from: string | RegExp, to: string]>
 }
 
-const schema = "wrong"
+export const schema = "wrong"
 
 const safe = "return least(v_head, v_low);"
 
@@ -101,6 +101,73 @@ export const anyConflicts: WrongSql = {
 
 /** Sessions draw positions in advance, and use them after others have used higher ones. */
 export const cachedSequence: WrongSql = { swaps: [["cache 1 owned", "cache 20 owned"]] }
+
+/** No append locks its tags, so what is looked at is not what there is at the commit. */
+export const noTagLocks: WrongSql = {
+  swaps: [
+    ["    v_last := v_lock >> 1;", "    continue;"],
+    [/if p_is_exclusive then\n\s+if pg_advisory_xact_lock\(/, "if false then if pg_advisory_xact_lock("]
+  ]
+}
+
+/** A condition does not wait for those who are about to commit what it forbids. */
+export const ignoresInFlight: WrongSql = {
+  swaps: [["if pg_advisory_xact_lock(", "if pg_try_advisory_xact_lock("]]
+}
+
+/** A condition is looked at and then the locks are taken. */
+export const lockedTooLate: WrongSql = {
+  swaps: [
+    [/select ("wrong"\.first_match\([^)]*\)) into v_match;/, ""],
+    [
+      /perform ("wrong"\.lock_tags\(p_tags, p_tag_lists, array)/,
+      'v_match := "wrong".first_match(p_after, p_item_tags, p_item_types);\n  perform $1'
+    ],
+    [
+      /(-- A check without events holds until the transaction ends[^\n]*\n  if p_in_transaction or card)/,
+      'v_match := "wrong".first_match(p_after, p_item_tags, p_item_types);\n  $1'
+    ]
+  ]
+}
+
+/** Writers have no lock in common, so a condition that names no tag waits for nobody. */
+export const noCommonLock: WrongSql = {
+  swaps: [
+    [/elsif pg_advisory_xact_lock_shared\([^,]*tags[^,]*, -1\) is null then/g, "elsif false then"],
+    [/if pg_advisory_xact_lock_shared\([^,]*tags[^,]*, -1\) is null then/g, "if false then"]
+  ]
+}
+
+/** A read by tags goes as far as positions were drawn, also while somebody is about to write these tags. */
+export const readsPastWriters: WrongSql = {
+  swaps: [["if (select bool_and(pg_try_advisory_xact_lock(", "if true or (select bool_and(pg_try_advisory_xact_lock("]]
+}
+
+/** Who would have to wait for a lock fails instead. */
+export const waitsForNobody: WrongSql = {
+  swaps: [
+    [
+      /if pg_advisory_xact_lock(_shared)?\(([^;]*tags[^;]*?)\) is null then/g,
+      "if not pg_try_advisory_xact_lock$1($2) then raise exception 'somebody has this lock';"
+    ]
+  ]
+}
+
+/** Locks are taken in any order, so writers wait for each other. */
+export const locksInAnyOrder: WrongSql = {
+  swaps: [["in array v_locks loop", "in array array(select l from unnest(v_locks) as u (l) order by random()) loop"]]
+}
+
+/** The table of tags is not written to the log of the server. */
+export const unloggedTags: WrongSql = { swaps: [[/create table ("wrong"\.tags)/, "create unlogged table $1"]] }
+
+/** Writes that share a commit lock no tags; and it takes them longer, so that others come in between. */
+export const batchesWithoutLocks: WrongSql = {
+  swaps: [
+    ["if p_tag_lists is not null or p_further_tag_lists is not null then\n    for", "if false then\n    for"],
+    [/(index_tags\(v_positions \|\| v_further\);\s+end if;)/, "$1 if pg_sleep(0.01) is null then end if;"]
+  ]
+}
 
 /**
  * The store of the current client with its SQL swapped. Dies at the end when a swap met nothing: then the store was right.

@@ -22,15 +22,12 @@ import * as Listeners from "./listeners.ts"
  * How a store is asked.
  *
  * - `look`: the head, and whether there are events beyond it.
- * - `spacing`: the pause after a look; who is woken in it looks at its end. None by default. Bounds what looking takes from
- *   those who append without pause, and delays nothing where there was a pause anyway.
  * - `pollInterval`: how long to wait for a wake-up, `undefined` for ever.
  * - `hasMoved`: asked first when there was none; whether it is worth a look. Always by default.
  * - `listen`: runs while there are listeners; calls `wake` when somebody else has appended.
  */
 export interface Source {
   readonly look: Effect.Effect<Look, ReadError>
-  readonly spacing?: Duration.Duration | undefined
   readonly pollInterval: Duration.Duration | undefined
   readonly hasMoved?: Effect.Effect<boolean> | undefined
   readonly listen?: ((wake: () => void) => Effect.Effect<void>) | undefined
@@ -69,6 +66,16 @@ export interface Feed {
  * milliseconds.
  */
 const longest = { unsettled: 100, failing: 1_000 } as const
+
+/**
+ * The pause after a look, in milliseconds: the shortest, the longest, and by how many positions the head has to have moved for
+ * each. Who is woken in it looks at its end. It bounds what looking, and reading what was found, takes from those who append
+ * without pause, and delays nothing where there was a pause anyway.
+ */
+const spacing = { shortest: 1, longest: 10, moved: 8n } as const
+
+const pauseAfter = (moved: bigint): number =>
+  Math.min(Math.max(Number(moved / spacing.moved), spacing.shortest), spacing.longest)
 
 /**
  * Makes the feed of a store. It ends with the scope.
@@ -180,10 +187,13 @@ const start = (
       const found = yield* Effect.result(source.look)
       let pause = source.pollInterval
       let isIdle = true
+      let moved = 0n
       if (Result.isSuccess(found)) {
         failures = 0
-        self.head = found.success.head
-        listeners.publish(self.head, number)
+        const { head } = found.success
+        moved = head - (self.head ?? head)
+        self.head = head
+        listeners.publish(head, number)
         if (!found.success.isSettled) {
           pause = Duration.millis(Math.min(2 ** unsettled++, longest.unsettled))
           isIdle = false
@@ -194,9 +204,7 @@ const start = (
       } else {
         listeners.end(Effect.fail(found.failure), number)
       }
-      if (source.spacing !== undefined) {
-        yield* Effect.sleep(source.spacing)
-      }
+      yield* Effect.sleep(pauseAfter(moved))
       while (true) {
         if (yield* isWokenIn(pause)) {
           unsettled = 0

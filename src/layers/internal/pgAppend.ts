@@ -258,7 +258,16 @@ export const answer = Effect.fnUntraced(function* <E>(
 /**
  * The statuses of verdicts as the functions of the database answer them.
  */
-export const Status = { write: 0, check: 1, repeat: 2, conflict: 3, violation: 4, alone: 5, tombstoned: 6 } as const
+export const Status = {
+  write: 0,
+  check: 1,
+  repeat: 2,
+  conflict: 3,
+  violation: 4,
+  alone: 5,
+  tombstoned: 6,
+  forbidden: 7
+} as const
 
 /**
  * What became of one write of a batch; `undefined` when it has to go alone.

@@ -33,7 +33,7 @@ const reconnect = Schedule.min([Schedule.exponential("50 millis"), Schedule.spac
 )
 
 /**
- * The pause after a look, and after a notification: at most so often are those who append without pause slowed down.
+ * The pause after a notification: at most so often are those who append without pause slowed down.
  */
 const spacing = Duration.millis(1)
 
@@ -109,7 +109,7 @@ export const make = Effect.fnUntraced(function* (
 
   // A database is not in the time of a test clock.
   const realTime = Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
-  const feed = yield* realTime(Feed.make({ look, listen, spacing, pollInterval }))
+  const feed = yield* realTime(Feed.make({ look, listen, pollInterval }))
   // A session of its own, for those of the client may all be busy, or be in use for what must not fail along with it. In a
   // scope of its own, so that it can still be opened for the last notification.
   const pool = yield* PgPool.make({

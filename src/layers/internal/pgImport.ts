@@ -149,8 +149,8 @@ export const statements = (schema: string) => {
       `select w.n, (select e.id from ${table} e where e.stream = w.stream and e.version = w.version) ` +
       "from unnest($1::text[], $2::integer[]) with ordinality as w (stream, version, n)",
     // Nothing at all, unless the named streams end at the named versions. The count of positions to draw depends on that
-    // and on the low-water lock, which is therefore held before the first one is drawn; it has no value, but is not null
-    // either. Positions in the order given, rows in the order of names: two imports, or an import and an append to several
+    // and on the locks, which are therefore held before the first one is drawn: those of the tags first, as for an append,
+    // and then the low-water lock, which has no value, but is not null either. Positions in the order given, rows in the order of names: two imports, or an import and an append to several
     // streams, then never wait for each other.
     insert:
       `with written as (insert into ${table} ` +
@@ -158,13 +158,17 @@ export const statements = (schema: string) => {
       "select e.position, e.recorded_at, e.id, e.version, e.schema_version, e.stream, e.type, " +
       "coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json " +
       `from unnest(array(select nextval(${sequence(schema)}) from generate_series(1, case ` +
+      `when (select ${schema}.lock_tags(null, $7::text[], null, false)) then case ` +
       `when (select ${lowWaterLock(schema)}) is not null and not exists (` +
       "select from unnest($11::text[], $12::integer[]) as w (stream, version) where w.version <> " +
       `coalesce((select case when e.position > 0 then e.version else -1 end from ${table} e where e.stream = w.stream order by e.version desc limit 1), 0)) ` +
-      "then $10 else 0 end) order by 1), " +
+      "then $10 else 0 end else 0 end) order by 1), " +
       "$1::text[], $2::integer[], $3::timestamptz[], $4::uuid[], $5::text[], $6::integer[], $7::text[], $8::text[], " +
       "$9::text[]) as e (position, stream, version, recorded_at, id, type, schema_version, tags, data, metadata) " +
       "where e.position is not null " +
-      'order by e.stream collate "C", e.version returning 1) select count(*)::integer from written'
+      'order by e.stream collate "C", e.version returning position, type, tags), ' +
+      `tagged as (insert into ${schema}.tags (tag, position, type) ` +
+      "select t.tag, w.position, w.type from written w, unnest(w.tags) as t (tag)) " +
+      "select count(*)::integer from written"
   }
 }

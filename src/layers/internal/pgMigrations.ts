@@ -4,7 +4,10 @@
  * Everything is schema-qualified, so it works under any `search_path`, and nothing changes a setting of the session.
  */
 import type { Migration } from "./migration.ts"
+import { primary, readCommitted } from "./pgIsolation.ts"
 import { body, identifier, literal } from "./pgNames.ts"
+import * as ReadSide from "./pgReadSide.ts"
+import * as Tagging from "./pgTagging.ts"
 
 /**
  * All migrations for the tables in a schema.
@@ -17,12 +20,14 @@ export const migrations = (schema: string): ReadonlyArray<Migration> => {
       name: "events",
       statements: [
         ...tables(s),
+        ...Tagging.tagging(s),
         ...globalOrder(s),
         ...appending(s),
         ...recording(s),
         ...closing(s),
+        ...Tagging.conditions(s),
         ...keeping(s),
-        ...readSide(s)
+        ...ReadSide.tables(s)
       ]
     }
   ]
@@ -74,13 +79,8 @@ declare
   v_head bigint;
   v_low bigint;
 begin
-  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
-    raise exception 'reading events in global order needs the isolation level READ COMMITTED, not %',
-      upper(current_setting('transaction_isolation')) using errcode = '25001';
-  end if;
-  if pg_is_in_recovery() then
-    raise exception 'reading events in global order needs the primary server, this is a standby' using errcode = '25006';
-  end if;
+  ${readCommitted("reading events in global order")}
+  ${primary("reading events in global order")}
   -- First the head, then the locks.
   select case when is_called then last_value else 0 end into v_head from ${s}.position_seq;
   -- A key is ahead of the head when its writer came after the head was read, by little; else it is behind, by up to four
@@ -160,10 +160,11 @@ end`)}`,
   `create function ${s}.append(
   p_stream text, p_expected integer, p_in_transaction boolean,
   p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
-  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[]
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_is_locked boolean default false
 ) returns bigint[] language plpgsql volatile as ${body(`
 -- One write: its first event, if it has any, and the further ones. Answers the status and the version of its verdict, and
--- the positions. Never fails for a lost race, so a surrounding transaction stays usable.
+-- the positions. Never fails for a lost race, so a surrounding transaction stays usable. The caller may have locked its tags.
 declare
   -- The version to write after; -1 when the stream must be looked at first.
   v_current integer := p_expected;
@@ -173,6 +174,7 @@ declare
   v_verdict ${s}.verdict;
 begin
   if p_id is not null then
+    ${Tagging.lockWritten(s, "not p_is_locked and (p_tags <> '{}' or p_tag_lists is not null)", "p_tags", "p_tag_lists")}
     ${enter(s)}
   end if;
   loop
@@ -196,9 +198,12 @@ begin
           or exists (select from ${s}.events e where e.stream = p_stream and e.version = v_current and e.position > 0)
       ${unlessTaken}
       returning position, recorded_at into v_position, v_at;
-    if found and p_ids is null then
+    if found and p_tags <> '{}' then
+      insert into ${s}.tags (tag, position, type) select t.tag, v_position, p_type from unnest(p_tags) as t (tag);
+    end if;
+    if v_position is not null and p_ids is null then
       return array[0, v_current + 1, v_position];
-    elsif found then
+    elsif v_position is not null then
       -- Drawn after the first, and sorted, so they increase.
       v_further := array(select nextval(${sequence(s)}) from generate_series(1, cardinality(p_ids)) order by 1);
       insert into ${s}.events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
@@ -206,6 +211,9 @@ begin
             coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json
           from unnest(v_further, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas) with ordinality
             as e (position, id, type, schema_version, tags, data, metadata, n);
+      if p_tag_lists is not null then
+        perform ${s}.index_tags(v_further);
+      end if;
       return array[0, v_current + 1 + cardinality(p_ids), v_position] || v_further;
     end if;
     v_current := -1;
@@ -238,17 +246,25 @@ declare
   v_positions bigint[];
   v_further bigint[];
   v_at timestamptz;
+  v_key integer;
+  v_writes integer[];
+  -- Who would have to wait for the lock of a tag.
+  v_waiting integer[];
 begin
-  if ${lowWaterLock(s)} is null then end if;
   -- Both until the end of this transaction, which is the end of this call. Plans made anew for each size of batch would be
   -- no better, and take a third of the time of a small one.
   if set_config('lock_timeout', '50ms', true) || set_config('plan_cache_mode', 'force_generic_plan', true) is null then
   end if;
+  -- Waits for who holds up everybody, and then all go alone if it is for long. Who holds a tag is not waited for at all.
+  if ${Tagging.commonLock(s)} is null then end if;
+  ${Tagging.lockBatch(s)}
+  if ${lowWaterLock(s)} is null then end if;
   -- One moment for all. What expects a version need not be judged if the one after it is free; the version itself must be
   -- there, though, and be recorded before positions are drawn, so that these increase. And what expects none is no repeat if
   -- its single event is not the last one there. All else is judged, which costs more.
   select array_agg(
       case
+        when w.n = any(v_waiting) then (5, 0, null)::${s}.verdict
         when last.version is null and w.expected in (0, -1) then (0, 0, null)::${s}.verdict
         when last.position > 0 and w.expected = last.version then (0, w.expected, null)::${s}.verdict
         when last.position > 0 and w.expected in (-1, -2) and w.count = 1 and w.id <> last.id then (0, last.version, null)::${s}.verdict
@@ -320,6 +336,9 @@ begin
           as e (position, write, stream, id, type, schema_version, tags, data, metadata, n)
         where v_made is null or v_made[e.write];
   end if;
+  if p_tag_lists is not null or p_further_tag_lists is not null then
+    perform ${s}.index_tags(v_positions || v_further);
+  end if;
   return query
     select case when v_made is null or v_made[w.n]
           then array[0, w.version + w.count, w.position] || v_further[w.start : w.start + w.count - 2]
@@ -350,6 +369,7 @@ declare
 begin
   -- Before the block below, whose rollback would release it.
   if v_count > 0 then
+    ${Tagging.lockWritten(s, "p_tag_lists is not null", "null", "p_tag_lists")}
     ${enter(s)}
   end if;
   v_firsts := array(select (sum(w.count) over (order by w.n) - w.count + 1)::integer
@@ -402,6 +422,9 @@ begin
             with ordinality as e (position, write, id, type, schema_version, tags, data, metadata, n)
           join unnest(p_streams, v_firsts, v_currents) with ordinality as w (stream, first, current, n) on w.n = e.write
           where e.n > w.first;
+      if p_tag_lists is not null then
+        perform ${s}.index_tags(v_positions);
+      end if;
       delete from ${s}.events e
         using unnest(p_streams, p_counts, v_currents) as w (stream, count, current)
         where w.count = 0 and e.stream = w.stream and e.version = w.current + 1 and e.position < 0;
@@ -443,22 +466,10 @@ declare
 begin
   loop
     -- Sees what was committed up to now: so also the key of who was first on a stream, or on the key itself.
-    -- Key by key: a plan for all at once, made while the table is small, would go on to scan it when it is large.
-    return query select null::bigint[], r.record
-      from unnest(p_keys) k (key), lateral (
-        select json_build_array(r.key, r.fingerprint, r.outcome)::text as record
-          from ${s}.idempotency r where r.key = k.key limit 1
-      ) r;
+    return query ${Tagging.recordsThere(s)};
     if found then
       if p_is_retry then
-        -- One statement, so all are judged at the same moment.
-        return query select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text
-          from (
-            select ${s}.judge(w.stream, w.expected,
-                array(select e.id from unnest(p_ids, p_writes) with ordinality as e (id, write, n)
-                  where e.write = w.n order by e.n)) as v, w.n
-              from unnest(p_streams, p_expected) with ordinality as w (stream, expected, n) offset 0
-          ) j order by j.n;
+        return query ${Tagging.judgedAgain(s)};
       end if;
       return;
     end if;
@@ -535,41 +546,6 @@ begin
 end`)}`
 ]
 
-const readSide = (s: string): ReadonlyArray<string> => [
-  // Updated once for each batch and for each renewal of a lease, so rows have room for their next versions in the page.
-  `create table ${s}.consumers (
-  consumer text collate "C" not null,
-  position bigint not null,
-  epoch bigint not null,
-  holder text,
-  held_until bigint,
-  is_paused boolean not null,
-  failure text,
-  rate double precision not null,
-  constraint consumers_consumer_key primary key (consumer)
-) with (fillfactor = 50)`,
-  `create table ${s}.parked (
-  consumer text collate "C" not null,
-  position bigint not null,
-  key text collate "C" not null,
-  stream text collate "C" not null,
-  version integer not null,
-  type text collate "C" not null,
-  attempts integer not null,
-  error text,
-  is_due boolean not null,
-  constraint parked_consumer_position_key primary key (consumer, position)
-)`,
-  `create index parked_consumer_key_position_idx on ${s}.parked (consumer, key, position)`,
-  // json, as the events: the text stays as it was written. No column that an update changes is in an index.
-  `create table ${s}.documents (
-  collection text collate "C" not null,
-  key text collate "C" not null,
-  state json not null,
-  constraint documents_collection_key_key primary key (collection, key)
-) with (fillfactor = 80, autovacuum_analyze_threshold = 2000)`
-]
-
 const lookFurther = (expected: string): string =>
   `case when ${expected} in (-1, -2) then ${expected} - 2 else ${expected} end`
 
@@ -586,14 +562,16 @@ const claim = (s: string, condition: string): string =>
 
 const unlessTaken = "on conflict on constraint events_stream_version_key do nothing"
 
-// Every append takes the low-water lock, for a rollback to a savepoint releases it. A transaction with very many appends
-// would fill the server's table of locks, so inside of one it is noted in a setting of the transaction, which a rollback to
-// a savepoint takes back together with the lock.
+// Every append takes the lock that is common to all and the low-water lock, for a rollback to a savepoint releases them. A
+// transaction with very many appends would fill the server's table of locks, so inside of one it is noted in a setting of
+// the transaction, which a rollback to a savepoint takes back together with the locks.
 const enter = (s: string): string =>
   `-- Calls as expressions, because statements cost more.
     if not p_in_transaction then
+      if ${Tagging.commonLock(s)} is null then end if;
       if ${lowWaterLock(s)} is null then end if;
     elsif coalesce(current_setting('effect_decider.entered_' || ${sequence(s)}::oid, true), '') = '' then
+      if ${Tagging.commonLock(s)} is null then end if;
       if ${lowWaterLock(s)} is null then end if;
       perform set_config('effect_decider.entered_' || ${sequence(s)}::oid, 'yes', true);
     end if;`

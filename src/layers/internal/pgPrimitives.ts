@@ -9,6 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
+import type { AppendCondition } from "../../store/Criteria.ts"
 import type { EventId } from "../../store/EventId.ts"
 import type {
   AppendAllOptions,
@@ -33,6 +34,7 @@ import * as Announcing from "./announcing.ts"
 import * as FilteredPage from "./filteredPage.ts"
 import * as GroupCommit from "./groupCommit.ts"
 import * as Append from "./pgAppend.ts"
+import * as Conditions from "./pgConditions.ts"
 import * as Import from "./pgImport.ts"
 import type { Changes } from "./pgChanges.ts"
 import { identifier } from "./pgNames.ts"
@@ -40,7 +42,9 @@ import * as Records from "./pgRecords.ts"
 import * as Rows from "./pgRows.ts"
 import { systemOf } from "./pgSystem.ts"
 import * as Failure from "./storeFailure.ts"
+import * as Tagged from "./tagged.ts"
 import * as Transaction from "./transaction.ts"
+import * as Turnstile from "./turnstile.ts"
 
 /**
  * The store whose tables are in a schema. It announces what it commits, and lets `watch` see how far reads may go.
@@ -63,6 +67,8 @@ export const make = Effect.fnUntraced(function* (
   const position = (operation: string, statement: string) =>
     Effect.map(rows(operation, sql.unsafe(statement)), ([row]) => Rows.toPosition(row![0]))
   const safePosition = watch(position("read", text.safePosition))
+  // The server looks at all of its locks for it, which is no matter for one reader and too much for each of many.
+  const settled = yield* Turnstile.make(safePosition)
   const settledHead = watch(position("read", text.head))
 
   const plainPage = (range: Range): Effect.Effect<Page, StoreUnavailable> => {
@@ -120,7 +126,35 @@ export const make = Effect.fnUntraced(function* (
       })
     }
 
+  // Finds the events by their tags, in one round trip with how far reads of them may go, where that is not known. `undefined`
+  // when somebody is about to write one of the tags: then it has to be asked how far all reads may go.
+  const taggedPage = ({ items, range }: TaggedRange, settled?: Position) => {
+    const isForward = range.direction === "forward"
+    const statement = sql.unsafe(text.readTagged, Conditions.readParameters(range, items, settled))
+    return Effect.flatMap(rows("read", statement), (found): Effect.Effect<Page | undefined, StoreUnavailable> => {
+      const [settled, edge, first] = found[0]!
+      if (settled === null) {
+        return Effect.undefined
+      }
+      return Effect.map(
+        toEvents("read", first === null ? [] : found.map((row) => row.slice(2)), range.limit),
+        (events): Page => {
+          const isEnd = found.length <= range.limit
+          const last = isEnd ? (edge === null ? undefined : Rows.toPosition(edge)) : events[events.length - 1]!.position
+          return { events, scanned: last ?? (isForward ? range.after : range.upTo), isEnd }
+        }
+      )
+    })
+  }
+
+  const taggedPageUpTo = (range: TaggedRange, settled: Position): Effect.Effect<Page, StoreUnavailable> =>
+    Effect.map(taggedPage(range, settled), (page) => page!)
+
   const pageUpTo = (range: Range, settled: Position): Effect.Effect<Page, StoreUnavailable> => {
+    const tagged = taggedRange(range)
+    if (tagged !== undefined) {
+      return taggedPageUpTo(tagged, settled)
+    }
     const { after, direction, upTo } = range
     const rest = upTo > settled ? { ...range, upTo: settled } : range
     if (after >= rest.upTo) {
@@ -179,6 +213,33 @@ export const make = Effect.fnUntraced(function* (
       Effect.map(Append.answer([one], [row![0] as Append.Row], idsAfter), ([written]) => written!)
     )
 
+  // By itself: it may have to wait for those who write what it forbids, and others must wait for it.
+  const appendConditional = (
+    encoded: Arr.NonEmptyReadonlyArray<Append.Encoded>,
+    condition: AppendCondition,
+    options: AppendAllOptions,
+    inTransaction: boolean
+  ): Effect.Effect<ReadonlyArray<Written>, AppendError> => {
+    const [first] = encoded
+    if (encoded.length === 1 && first.events.length > 0 && options.idempotency.length === 0) {
+      const { values } = sql.unsafe(text.appendIf, [
+        ...Append.single(first, inTransaction),
+        ...Conditions.parameters(condition)
+      ])
+      return Effect.flatMap(inTransaction ? joined(values) : committed(values), ([row]) =>
+        Conditions.answerOne(first, row![0] as Append.Row, idsAfter)
+      )
+    }
+    const { values } = sql.unsafe(text.appendConditional, [
+      ...Append.several(encoded, inTransaction),
+      ...Records.parameters(options),
+      ...Conditions.parameters(condition)
+    ])
+    return Effect.flatMap(inTransaction ? joined(values) : committed(values), (found) =>
+      Conditions.answer(encoded, options, found, idsAfter)
+    )
+  }
+
   // By itself: records are rare beside events, and a batch with them would have to be judged twice.
   const appendRecorded = (
     encoded: Arr.NonEmptyReadonlyArray<Append.Encoded>,
@@ -214,7 +275,7 @@ export const make = Effect.fnUntraced(function* (
   const appendOne = yield* GroupCommit.make<Append.Encoded>({
     system,
     lanes: 2,
-    minShare: 32,
+    minShare: 64,
     maxMembers: 256,
     maxBytes: 1024 * 1024,
     patience: "50 millis",
@@ -237,8 +298,11 @@ export const make = Effect.fnUntraced(function* (
       Effect.withFiber((fiber) => {
         const inTransaction = Transaction.isInside(sql, fiber)
         const encoded = Arr.map(writes, (write) => Append.encode(write, options.isRetry))
-        if (options.idempotency.length > 0) {
-          const append = appendRecorded(encoded, options, inTransaction)
+        if (options.idempotency.length > 0 || options.condition !== undefined) {
+          const append =
+            options.condition === undefined
+              ? appendRecorded(encoded, options, inTransaction)
+              : appendConditional(encoded, options.condition, options, inTransaction)
           return announcing(inTransaction ? savepoint(append) : append, inTransaction)
         }
         const [first] = encoded
@@ -288,12 +352,22 @@ export const make = Effect.fnUntraced(function* (
           Effect.map(toEvents("readStream", found, limit), (events) => ({ events, isEnd: found.length <= limit }))
         )
       }),
-    readPage: (range) =>
-      Effect.withFiber((fiber) =>
+    readPage: (range) => {
+      const tagged = taggedRange(range)
+      return Effect.withFiber((fiber) =>
         isTold(range, fiber)
           ? pageUpTo(range, range.upTo)
-          : Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe))
-      ),
+          : tagged === undefined
+            ? Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe))
+            : Effect.flatMap(taggedPage(tagged), (page) =>
+                page === undefined
+                  ? Effect.flatMap(Transaction.isInside(sql, fiber) ? safePosition : settled.ask, (safe) =>
+                      taggedPageUpTo(tagged, safe)
+                    )
+                  : Effect.succeed(page)
+              )
+      )
+    },
     // A transaction has one connection, and what it appends between two pages is to be read as well.
     pagesOfRead: Effect.withFiber((fiber) =>
       Effect.succeed({ readPage: pagesOfOneRead(), isAhead: !Transaction.isInside(sql, fiber) })
@@ -352,6 +426,19 @@ export const make = Effect.fnUntraced(function* (
     withTransaction: Transaction.make(sql, isLost)
   }
 })
+
+/**
+ * A range of events that can be found by their tags, for nothing else is asked of them.
+ */
+interface TaggedRange {
+  readonly range: Range
+  readonly items: Arr.NonEmptyReadonlyArray<Tagged.Item>
+}
+
+const taggedRange = (range: Range): TaggedRange | undefined => {
+  const items = range.category === undefined && range.until === undefined ? Tagged.itemsOf(range.criteria) : undefined
+  return items && { range, items }
+}
 
 /**
  * Whether a statement that was sent got no answer from the server, so that nobody knows whether it took effect. What the
@@ -453,6 +540,9 @@ export const statements = (schema: string) => {
     appendAll: call("append_all", 11),
     tombstone: call("tombstone", 2),
     appendRecorded: call("append_recorded", 15).replace("select", "select * from"),
+    appendIf: call("append_if", 18),
+    appendConditional: call("append_conditional", 18).replace("select", "select * from"),
+    readTagged: call("read_tagged", 7).replace("select", "select * from"),
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 order by e.version limit $3`,
     // One row at least, which has the version when there are no events to have it.
     load: load(columns),

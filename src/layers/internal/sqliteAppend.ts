@@ -17,10 +17,11 @@ import * as ExpectedVersion from "../../store/ExpectedVersion.ts"
 import * as Verdict from "../../store/internal/verdict.ts"
 import type { NewEvent } from "../../store/NewEvent.ts"
 import type { Position } from "../../store/Position.ts"
-import type { AppendError } from "../../store/StoreError.ts"
+import { AppendConditionFailed, type AppendError } from "../../store/StoreError.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import type { SqliteClient } from "../SqliteClient.ts"
 import { isCommitLost } from "./sqliteFailure.ts"
+import * as Read from "./sqliteRead.ts"
 import * as Records from "./sqliteRecords.ts"
 import { table, tombstone } from "./sqliteSchema.ts"
 import * as Failure from "./storeFailure.ts"
@@ -37,12 +38,17 @@ export const make = (sql: SqliteClient): Primitives["appendAll"] => {
       const isJoined = Transaction.isInside(sql, fiber)
       const encoded = Arr.map(writes, encode)
       const isPlain = options.idempotency.length === 0
-      // The statement that inserts looks for a repeat at the end of the stream only.
-      const isSingle = isPlain && encoded.length === 1 && encoded[0].parts.length <= 1 && !options.isRetry
+      // The statement that inserts looks for a repeat at the end of the stream only, and knows of no condition.
+      const isSingle =
+        isPlain &&
+        encoded.length === 1 &&
+        encoded[0].parts.length <= 1 &&
+        !options.isRetry &&
+        options.condition === undefined
       const append = isSingle
         ? appendOne(sql, encoded[0])
         : isPlain
-          ? appendMany(sql, encoded, options.isRetry)
+          ? appendMany(sql, encoded, options)
           : appendRecorded(sql, encoded, options)
       if (isSingle && !isJoined) {
         // One statement that commits by itself: whatever fails in it may be the commit.
@@ -136,7 +142,7 @@ const judgeOne = (sql: SqliteClient, encoded: Encoded): Appending =>
 const appendMany = Effect.fnUntraced(function* (
   sql: SqliteClient,
   encoded: ReadonlyArray<Encoded>,
-  isRetry: boolean
+  { condition, isRetry }: AppendAllOptions
 ): Effect.fn.Return<ReadonlyArray<Written>, SqlError | AppendError> {
   const looked = new Map<Write, Seen>()
   for (const { write } of encoded) {
@@ -148,6 +154,12 @@ const appendMany = Effect.fnUntraced(function* (
       (write) => judge(write, looked.get(write)!, isRetry)
     )
   )
+  if (condition !== undefined && Verdict.isConditional(verdicts)) {
+    const forbidden = yield* Read.firstMatch(sql, condition)
+    if (forbidden !== undefined) {
+      return yield* new AppendConditionFailed({ position: forbidden.position })
+    }
+  }
   const answers: Array<Written> = []
   for (let i = 0; i < encoded.length; i++) {
     const { parts, write } = encoded[i]!
@@ -181,7 +193,7 @@ const appendRecorded = Effect.fnUntraced(function* (
     )
     return writes.map((write, i) => settled(write, verdicts[i]!, looked.get(write)!))
   }
-  const answers = yield* appendMany(sql, encoded, options.isRetry)
+  const answers = yield* appendMany(sql, encoded, options)
   if (!answers.some((answer) => answer.repeated)) {
     yield* Records.insert(sql, options.idempotency)
   }

@@ -5,6 +5,7 @@
  * need no transaction: they first find out how far the log goes, and then read up to there.
  */
 import * as Arr from "effect/Array"
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
@@ -26,6 +27,8 @@ import type { SqliteClient } from "../SqliteClient.ts"
 import * as CriteriaSql from "./criteriaSql.ts"
 import * as RecordedRow from "./recordedRow.ts"
 import { table, tombstone } from "./sqliteSchema.ts"
+import * as SqliteTagged from "./sqliteTagged.ts"
+import * as Tagged from "./tagged.ts"
 
 /**
  * How many events one statement loads or looks at, at most. A statement holds the event loop until it is done, so more
@@ -150,10 +153,42 @@ export const readPage = (sql: SqliteClient, range: Range): Effect.Effect<Page, S
   if (range.after >= range.upTo) {
     return Effect.succeed({ events: [], scanned: start(range), isEnd: true })
   }
-  return range.category === undefined && range.until === undefined && range.criteria._tag === "All"
-    ? readAll(sql, range)
-    : readFiltered(sql, range)
+  const { category, criteria, until } = range
+  if (category !== undefined || until !== undefined) {
+    return readFiltered(sql, range)
+  }
+  const tagged = Tagged.itemsOf(criteria)
+  return tagged !== undefined
+    ? readTagged(sql, range, tagged)
+    : criteria._tag === "All"
+      ? readAll(sql, range)
+      : readFiltered(sql, range)
 }
+
+/**
+ * The first event that a condition forbids. In a transaction, where nobody else writes, it holds until the end.
+ */
+export const firstMatch = Effect.fnUntraced(function* (
+  sql: SqliteClient,
+  condition: Criteria.AppendCondition
+): Effect.fn.Return<RecordedEvent | undefined, SqlError> {
+  let { after } = condition
+  while (true) {
+    const { events, isEnd, scanned } = yield* readPage(sql, {
+      criteria: condition.failIfEventsMatch,
+      category: undefined,
+      after,
+      upTo: Position.make(Position.max),
+      until: undefined,
+      direction: "forward",
+      limit: 1
+    })
+    if (isEnd || events.length > 0) {
+      return events[0]
+    }
+    after = scanned
+  }
+})
 
 const start = ({ after, direction, upTo }: Range): Position.Position => (direction === "forward" ? after : upTo)
 
@@ -167,6 +202,27 @@ const readAll = Effect.fnUntraced(function* (sql: SqliteClient, range: Range): E
   const rest = direction === "forward" ? [scanned, upTo] : [after, scanned - 1n]
   const more = yield* sql.unsafe(moreText, rest).values
   return { events, scanned, isEnd: Number(more[0]![0]) === 0 }
+})
+
+const readTagged = Effect.fnUntraced(function* (
+  sql: SqliteClient,
+  range: Range,
+  items: NonEmptyReadonlyArray<Tagged.Item>
+): Effect.fn.Return<Page, SqlError> {
+  const { direction, limit } = range
+  const [edges] = yield* sql.unsafe(edgesText, [range.after, range.upTo]).values
+  if (edges![0] === null) {
+    return { events: [], scanned: start(range), isEnd: true }
+  }
+  const [low, high] = [toPosition(edges![0]), toPosition(edges![1])]
+  const positions = yield* SqliteTagged.find(sql, items, { low, high, direction, limit: limit + 1 })
+  const rows =
+    positions.length === 0
+      ? []
+      : yield* sql.unsafe(atText[direction], [JSON.stringify(positions.slice(0, limit).map(String))]).values
+  const events = rows.map(toEvent)
+  const isEnd = positions.length <= limit
+  return { events, scanned: isEnd ? (direction === "forward" ? high : low) : positions[limit - 1]!, isEnd }
 })
 
 const readFiltered = Effect.fnUntraced(function* (sql: SqliteClient, range: Range): Effect.fn.Return<Page, SqlError> {
@@ -293,6 +349,13 @@ const all = (direction: "forward" | "backward") =>
   `${select} WHERE position > ? AND position <= ? ${orderBy[direction]} LIMIT ?`
 
 const allText = { forward: all("forward"), backward: all("backward") } as const
+
+const edgesText = `SELECT (SELECT min(position) FROM ${table} WHERE position > ?1 AND position <= ?2),
+  (SELECT max(position) FROM ${table} WHERE position > ?1 AND position <= ?2)`
+
+const at = `${select} WHERE position IN (SELECT CAST(value AS INTEGER) FROM json_each(?1))`
+
+const atText = { forward: `${at} ${orderBy.forward}`, backward: `${at} ${orderBy.backward}` } as const
 
 const moreText = `SELECT EXISTS (SELECT 1 FROM ${table} WHERE position > ? AND position <= ?)`
 

@@ -21,6 +21,11 @@ export const table = "effect_decider_events"
 export const recordTable = "effect_decider_idempotency"
 
 /**
+ * The table of the tags of events, by which they are found.
+ */
+export const tagTable = "effect_decider_tags"
+
+/**
  * The table of snapshots.
  */
 export const snapshotTable = "effect_decider_snapshots"
@@ -57,6 +62,8 @@ const history = "effect_decider_migrations"
  * - `data`, `metadata` and `tags` are JSON text; an event without tags has NULL.
  * - A stream is closed by a row with a version higher than events have.
  * - An event id may stand in several streams, so there is no index on it.
+ * - The tags of an event stand in a table of their own as well, put there by a trigger: whatever inserts an event, an
+ *   import for example, cannot forget them, and an event without tags costs nothing.
  */
 export const migrations: ReadonlyArray<Migration.Migration> = [
   {
@@ -81,6 +88,15 @@ export const migrations: ReadonlyArray<Migration.Migration> = [
   data TEXT NOT NULL,
   UNIQUE (stream, version)
 ) STRICT`,
+      `CREATE TABLE ${tagTable} (
+  tag TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  type TEXT NOT NULL,
+  PRIMARY KEY (tag, position)
+) STRICT, WITHOUT ROWID`,
+      `CREATE TRIGGER ${tagTable}_insert AFTER INSERT ON ${table} WHEN new.tags IS NOT NULL BEGIN
+  INSERT INTO ${tagTable} (tag, position, type) SELECT value, new.position, new.type FROM json_each(new.tags);
+END`,
       `CREATE TABLE ${recordTable} (
   key TEXT NOT NULL PRIMARY KEY,
   recorded_at INTEGER NOT NULL,

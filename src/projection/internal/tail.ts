@@ -7,8 +7,6 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Request from "effect/Request"
-import * as RequestResolver from "effect/RequestResolver"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
@@ -16,6 +14,7 @@ import * as Stream from "effect/Stream"
 import type { EventStore, Page, ReadOptions } from "../../store/EventStore.ts"
 import type { Position } from "../../store/Position.ts"
 import type { ReadError } from "../../store/StoreError.ts"
+import * as Together from "./together.ts"
 import { Window } from "./window.ts"
 
 /**
@@ -40,11 +39,6 @@ export interface Tails {
 
 /** How many pages are read at a time for those who read alone. */
 export const pagesAtATime = 4
-
-interface Head extends Request.Request<Position, ReadError> {
-  readonly _tag: "Head"
-}
-const Head = Request.tagged<Head>("Head")
 
 // Until the store is back: soon at first, then each second.
 const reconnecting = Schedule.min([Schedule.exponential("20 millis"), Schedule.spaced("1 second")]).pipe(
@@ -180,13 +174,11 @@ export const make = Effect.fnUntraced(function* (
     })
   )
 
-  const heads = RequestResolver.make<Head>((entries) =>
-    Effect.map(Effect.exit(persistent(store.head)), (exit) => entries.forEach((entry) => entry.completeUnsafe(exit)))
-  )
+  const head = yield* Together.make(persistent(store.head))
   const turns = yield* Semaphore.make(pagesAtATime)
 
   return {
-    head: Effect.request(Head(), heads),
+    head: Effect.suspend(head),
     page: (options) => persistent(turns.withPermit(store.readPage(options))),
     join: (after) =>
       Effect.acquireRelease(

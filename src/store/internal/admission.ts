@@ -1,12 +1,13 @@
 /**
  * What no store accepts, refused in one place before any store sees it.
  */
-import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import * as Arr from "effect/Array"
 import * as DateTime from "effect/DateTime"
 import * as Result from "effect/Result"
 import * as Criteria from "../Criteria.ts"
 import * as EventId from "../EventId.ts"
 import type {
+  AppendAllOptions,
   AppendOptions,
   IdempotencyRecord,
   ImportedEvent,
@@ -45,6 +46,8 @@ const limits = {
   fingerprintBytes: 256,
   outcomeBytes: 64 * 1024,
   records: 1_000,
+  items: 1_000,
+  types: 1_000,
   // The times that all databases have, and whose text has four digits of a year: 0001-01-01 to 9999-12-31.
   earliest: -62_135_596_800_000,
   latest: 253_402_300_799_999
@@ -54,13 +57,9 @@ const limits = {
  * Checked writes with private copies of their events, so that nothing the caller changes later reaches a store.
  */
 export const writes = (
-  requested: ReadonlyArray<Write>,
-  options: AppendOptions | undefined
-): Result.Result<NonEmptyReadonlyArray<Write>, InvalidEvent | InvalidRequest> => {
+  requested: ReadonlyArray<Write>
+): Result.Result<Arr.NonEmptyReadonlyArray<Write>, InvalidEvent | InvalidRequest> => {
   const refuse = (issue: string) => Result.fail(new InvalidRequest({ operation: "append", issue }))
-  if (options?.condition !== undefined) {
-    return refuse("append conditions are not supported yet; expect a version of each stream instead")
-  }
   const copier = new Json.Copier()
   const admitted: Array<Write> = []
   const streams = requested.length > 1 ? new Set<StreamId.StreamId>() : undefined
@@ -92,8 +91,48 @@ export const writes = (
       )
     }
   }
-  return isArrayNonEmpty(admitted) ? Result.succeed(admitted) : refuse("it writes to no stream")
+  return Arr.isArrayNonEmpty(admitted) ? Result.succeed(admitted) : refuse("it writes to no stream")
 }
+
+/**
+ * What goes with checked writes, checked and copied as well.
+ */
+export const appendOptions = ({
+  condition: asked,
+  idempotency: requested
+}: AppendOptions): Result.Result<Omit<AppendAllOptions, "isRetry">, InvalidRequest> => {
+  const issue = asked === undefined ? undefined : conditionIssue(asked)
+  if (issue !== undefined) {
+    return Result.fail(new InvalidRequest({ operation: "append", issue }))
+  }
+  const condition = asked && { failIfEventsMatch: copyCriteria(asked.failIfEventsMatch), after: asked.after }
+  return Result.map(records(requested ?? []), (idempotency) => ({ idempotency, condition }))
+}
+
+const conditionIssue = ({ after, failIfEventsMatch }: Criteria.AppendCondition): string | undefined => {
+  const issue = positionIssue("the position of its condition", after) ?? criteriaIssue(failIfEventsMatch)
+  if (issue !== undefined || failIfEventsMatch._tag === "All") {
+    return issue
+  }
+  const { items } = failIfEventsMatch
+  return items.length > limits.items
+    ? `its condition has ${items.length} items, ${limits.items} at most`
+    : items.some(({ types }) => types !== undefined && types.length > limits.types)
+      ? `an item of its condition has more than ${limits.types} types`
+      : items.some(({ tags }) => tags !== undefined && tags.length > limits.tags)
+        ? `an item of its condition has more tags than an event can have: ${limits.tags} at most`
+        : undefined
+}
+
+const copyCriteria = (criteria: Criteria.Criteria): Criteria.Criteria =>
+  criteria._tag === "All"
+    ? Criteria.all
+    : Criteria.anyOf(
+        ...Arr.map(criteria.items, ({ tags, types }) => ({
+          tags: tags && Arr.copy(tags),
+          types: types && Arr.copy(types)
+        }))
+      )
 
 /**
  * Checked records with private copies of their outcomes.

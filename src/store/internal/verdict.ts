@@ -163,6 +163,12 @@ const checkedVersion = (verdict: Result.Result<Verdict, Refusal>, write: Write):
     ? originalVersion(verdict.failure, write)
     : (verdict.success as Extract<Verdict, { _tag: "Check" }>).version
 
+/**
+ * Whether writes that were judged are subject to the condition of their append. What was made before is not: it held then.
+ */
+export const isConditional = (verdicts: ReadonlyArray<Verdict>): boolean =>
+  !verdicts.some(({ _tag }) => _tag === "Repeat")
+
 const isRepeat = (verdict: Result.Result<Verdict, unknown>): boolean =>
   Result.isSuccess(verdict) && verdict.success._tag === "Repeat"
 

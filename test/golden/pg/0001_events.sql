@@ -23,6 +23,71 @@ create table "effect_decider".events (
 
 create sequence "effect_decider".position_seq as bigint cache 1 owned by "effect_decider".events.position;
 
+create table "effect_decider".tags (
+  tag text collate "C" not null,
+  position bigint not null,
+  type text collate "C" not null,
+  constraint tags_tag_position_key primary key (tag, position)
+) with (autovacuum_analyze_threshold = 2000);
+
+create function "effect_decider".lock_tags(p_tags text[], p_tag_lists text[], p_exclusive text[], p_is_exclusive boolean)
+returns boolean language plpgsql volatile as $body$
+-- Locks the tags that are to be written, and exclusively those that nobody else may write; the common lock too, exclusively
+-- if nobody else may write at all. One order for all, and each lock once in the stronger mode: a lock that is held in share
+-- mode is never made exclusive.
+declare
+  -- Of each lock twice its number, and one more in share mode: sorted, the stronger mode of a lock comes first.
+  v_locks integer[];
+  v_lock integer;
+  v_last integer;
+begin
+  if p_tag_lists is null then
+    v_locks := array(
+      select 2 * (hashtext(t.tag) & 1023) + 1 from unnest(p_tags) as t (tag)
+      union all
+      select 2 * (hashtext(t.tag) & 1023) from unnest(p_exclusive) as t (tag)
+      order by 1);
+  else
+    v_locks := array(
+      select 2 * (hashtext(t.tag) & 1023) + 1 from unnest(p_tags) as t (tag)
+      union
+      select 2 * (hashtext(t.tag) & 1023) + 1 from unnest(p_tag_lists) as l (list), unnest(l.list::text[]) as t (tag)
+      union
+      select 2 * (hashtext(t.tag) & 1023) from unnest(p_exclusive) as t (tag)
+      order by 1);
+  end if;
+  -- Calls as expressions, because statements cost more.
+  if p_is_exclusive then
+    if pg_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
+  elsif pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then
+  end if;
+  foreach v_lock in array v_locks loop
+    if v_lock >> 1 = v_last then
+      continue;
+    end if;
+    v_last := v_lock >> 1;
+    if v_lock & 1 = 0 then
+      if pg_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, v_last) is null then end if;
+    elsif pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_last) is null then
+    end if;
+  end loop;
+  return true;
+end
+$body$;
+
+create function "effect_decider".index_tags(p_positions bigint[]) returns boolean language plpgsql volatile
+set plan_cache_mode = force_generic_plan as $body$
+-- Makes the events at these positions, as far as there are any, to be found by their tags.
+begin
+  insert into "effect_decider".tags (tag, position, type)
+    select t.tag, p.position, e.type
+      from unnest(p_positions) as p (position),
+        lateral (select e.type, e.tags from "effect_decider".events e where e.position = p.position limit 1) e,
+        unnest(e.tags) as t (tag);
+  return true;
+end
+$body$;
+
 create function "effect_decider".safe_position() returns bigint language plpgsql volatile as $body$
 -- The position up to which nothing will appear any more that is not there now. The rows up to it must be read in a LATER
 -- statement: one at or below it was drawn before the head was read, so its writer's lock is seen here unless the writer
@@ -118,10 +183,11 @@ $body$;
 create function "effect_decider".append(
   p_stream text, p_expected integer, p_in_transaction boolean,
   p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
-  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[]
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_is_locked boolean default false
 ) returns bigint[] language plpgsql volatile as $body$
 -- One write: its first event, if it has any, and the further ones. Answers the status and the version of its verdict, and
--- the positions. Never fails for a lost race, so a surrounding transaction stays usable.
+-- the positions. Never fails for a lost race, so a surrounding transaction stays usable. The caller may have locked its tags.
 declare
   -- The version to write after; -1 when the stream must be looked at first.
   v_current integer := p_expected;
@@ -131,11 +197,16 @@ declare
   v_verdict "effect_decider".verdict;
 begin
   if p_id is not null then
+    if not p_is_locked and (p_tags <> '{}' or p_tag_lists is not null) then
+      perform "effect_decider".lock_tags(p_tags, p_tag_lists, null, false);
+    end if;
     -- Calls as expressions, because statements cost more.
     if not p_in_transaction then
+      if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
       if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
         coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
     elsif coalesce(current_setting('effect_decider.entered_' || '"effect_decider".position_seq'::regclass::oid, true), '') = '' then
+      if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
       if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
         coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
       perform set_config('effect_decider.entered_' || '"effect_decider".position_seq'::regclass::oid, 'yes', true);
@@ -162,9 +233,12 @@ begin
           or exists (select from "effect_decider".events e where e.stream = p_stream and e.version = v_current and e.position > 0)
       on conflict on constraint events_stream_version_key do nothing
       returning position, recorded_at into v_position, v_at;
-    if found and p_ids is null then
+    if found and p_tags <> '{}' then
+      insert into "effect_decider".tags (tag, position, type) select t.tag, v_position, p_type from unnest(p_tags) as t (tag);
+    end if;
+    if v_position is not null and p_ids is null then
       return array[0, v_current + 1, v_position];
-    elsif found then
+    elsif v_position is not null then
       -- Drawn after the first, and sorted, so they increase.
       v_further := array(select nextval('"effect_decider".position_seq'::regclass) from generate_series(1, cardinality(p_ids)) order by 1);
       insert into "effect_decider".events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
@@ -172,6 +246,9 @@ begin
             coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json
           from unnest(v_further, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas) with ordinality
             as e (position, id, type, schema_version, tags, data, metadata, n);
+      if p_tag_lists is not null then
+        perform "effect_decider".index_tags(v_further);
+      end if;
       return array[0, v_current + 1 + cardinality(p_ids), v_position] || v_further;
     end if;
     v_current := -1;
@@ -205,18 +282,40 @@ declare
   v_positions bigint[];
   v_further bigint[];
   v_at timestamptz;
+  v_key integer;
+  v_writes integer[];
+  -- Who would have to wait for the lock of a tag.
+  v_waiting integer[];
 begin
-  if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
-        coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
   -- Both until the end of this transaction, which is the end of this call. Plans made anew for each size of batch would be
   -- no better, and take a third of the time of a small one.
   if set_config('lock_timeout', '50ms', true) || set_config('plan_cache_mode', 'force_generic_plan', true) is null then
   end if;
+  -- Waits for who holds up everybody, and then all go alone if it is for long. Who holds a tag is not waited for at all.
+  if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
+  if p_tag_lists is not null or p_further_tag_lists is not null then
+    for v_key, v_writes in
+      select k.key, array_agg(k.write) from (
+        select hashtext(t.tag) & 1023 as key, w.n::integer as write
+          from unnest(p_tag_lists) with ordinality as w (list, n), unnest(w.list::text[]) as t (tag)
+        union
+        select hashtext(t.tag) & 1023, w.write
+          from unnest(p_further_tag_lists, p_writes) as w (list, write), unnest(w.list::text[]) as t (tag)
+      ) k group by k.key order by k.key
+    loop
+      if not pg_try_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_key) then
+        v_waiting := v_waiting || v_writes;
+      end if;
+    end loop;
+  end if;
+  if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
+        coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
   -- One moment for all. What expects a version need not be judged if the one after it is free; the version itself must be
   -- there, though, and be recorded before positions are drawn, so that these increase. And what expects none is no repeat if
   -- its single event is not the last one there. All else is judged, which costs more.
   select array_agg(
       case
+        when w.n = any(v_waiting) then (5, 0, null)::"effect_decider".verdict
         when last.version is null and w.expected in (0, -1) then (0, 0, null)::"effect_decider".verdict
         when last.position > 0 and w.expected = last.version then (0, w.expected, null)::"effect_decider".verdict
         when last.position > 0 and w.expected in (-1, -2) and w.count = 1 and w.id <> last.id then (0, last.version, null)::"effect_decider".verdict
@@ -309,6 +408,9 @@ begin
           as e (position, write, stream, id, type, schema_version, tags, data, metadata, n)
         where v_made is null or v_made[e.write];
   end if;
+  if p_tag_lists is not null or p_further_tag_lists is not null then
+    perform "effect_decider".index_tags(v_positions || v_further);
+  end if;
   return query
     select case when v_made is null or v_made[w.n]
           then array[0, w.version + w.count, w.position] || v_further[w.start : w.start + w.count - 2]
@@ -340,11 +442,16 @@ declare
 begin
   -- Before the block below, whose rollback would release it.
   if v_count > 0 then
+    if p_tag_lists is not null then
+      perform "effect_decider".lock_tags(null, p_tag_lists, null, false);
+    end if;
     -- Calls as expressions, because statements cost more.
     if not p_in_transaction then
+      if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
       if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
         coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
     elsif coalesce(current_setting('effect_decider.entered_' || '"effect_decider".position_seq'::regclass::oid, true), '') = '' then
+      if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
       if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
         coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
       perform set_config('effect_decider.entered_' || '"effect_decider".position_seq'::regclass::oid, 'yes', true);
@@ -400,6 +507,9 @@ begin
             with ordinality as e (position, write, id, type, schema_version, tags, data, metadata, n)
           join unnest(p_streams, v_firsts, v_currents) with ordinality as w (stream, first, current, n) on w.n = e.write
           where e.n > w.first;
+      if p_tag_lists is not null then
+        perform "effect_decider".index_tags(v_positions);
+      end if;
       delete from "effect_decider".events e
         using unnest(p_streams, p_counts, v_currents) as w (stream, count, current)
         where w.count = 0 and e.stream = w.stream and e.version = w.current + 1 and e.position < 0;
@@ -441,7 +551,6 @@ declare
 begin
   loop
     -- Sees what was committed up to now: so also the key of who was first on a stream, or on the key itself.
-    -- Key by key: a plan for all at once, made while the table is small, would go on to scan it when it is large.
     return query select null::bigint[], r.record
       from unnest(p_keys) k (key), lateral (
         select json_build_array(r.key, r.fingerprint, r.outcome)::text as record
@@ -449,7 +558,6 @@ begin
       ) r;
     if found then
       if p_is_retry then
-        -- One statement, so all are judged at the same moment.
         return query select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text
           from (
             select "effect_decider".judge(w.stream, w.expected,
@@ -515,6 +623,218 @@ begin
       return array[0, v_version];
     end if;
   end loop;
+end
+$body$;
+
+create function "effect_decider".first_match(p_after bigint, p_tags text[], p_types text[])
+returns bigint language plpgsql volatile as $body$
+-- The position of the first event after a position that matches criteria, of which each item is an array of tags and one
+-- of types, as texts, or null; no arrays at all mean every event. What it looks at are the events that have an item's first
+-- tag or, where an item has no tags, all that come after the position: none but those, however large the table is.
+declare
+  v_after bigint := p_after;
+  v_position bigint;
+  v_first bigint;
+  v_tags text[];
+  v_types text[];
+begin
+  -- Elsewhere the snapshot may be older than the locks.
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'an append with a condition needs the isolation level READ COMMITTED, not %',
+      upper(current_setting('transaction_isolation')) using errcode = '25001';
+  end if;
+  if p_tags is null then
+    return (select e.position from "effect_decider".events e where e.position > p_after order by e.position limit 1);
+  elsif array_position(p_tags, null) is null then
+    -- One by one: their number is not known to a plan for all at once, which would be made anew each time.
+    for i in 1 .. cardinality(p_tags) loop
+      v_tags := p_tags[i]::text[];
+      v_types := p_types[i]::text[];
+      select t.position into v_first from "effect_decider".tags t
+        where t.tag = v_tags[1] and t.position > p_after
+          and (v_types is null or t.type = any(v_types))
+          and (cardinality(v_tags) = 1 or (
+            select e.tags @> v_tags from "effect_decider".events e where e.position = t.position limit 1
+          ))
+        order by t.position limit 1;
+      v_position := least(v_position, v_first);
+    end loop;
+    return v_position;
+  end if;
+  loop
+    select min(w.position) filter (where exists (
+        select from (select i.tags::text[] as tags, i.types::text[] as types from unnest(p_tags, p_types) as i (tags, types) offset 0) i
+          where (i.tags is null or w.tags @> i.tags) and (i.types is null or w.type = any(i.types))
+      )), max(w.position)
+      into v_position, v_after
+      from (
+        select e.position, e.type, e.tags from "effect_decider".events e
+          where e.position > v_after order by e.position limit 1000
+      ) w;
+    if v_position is not null or v_after is null then
+      return v_position;
+    end if;
+  end loop;
+end
+$body$;
+
+create function "effect_decider".append_if(
+  p_stream text, p_expected integer, p_in_transaction boolean,
+  p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_after bigint, p_item_tags text[], p_item_types text[]
+) returns bigint[] language plpgsql volatile as $body$
+-- One write with events, if no event after a position matches. Answers what append does; or, when an event matches, why it
+-- would not be made anyway, or the status 7 and the position of the event.
+declare
+  v_match bigint;
+  v_verdict "effect_decider".verdict;
+begin
+  perform "effect_decider".lock_tags(p_tags, p_tag_lists, array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),
+    p_item_tags is null or array_position(p_item_tags, null) is not null);
+  -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
+  select "effect_decider".first_match(p_after, p_item_tags, p_item_types) into v_match;
+  if v_match is null then
+    return "effect_decider".append(p_stream, p_expected, p_in_transaction, p_id, p_type, p_schema_version, p_tags, p_data, p_metadata,
+      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, true);
+  end if;
+  select j.status, j.version, j.positions into v_verdict from "effect_decider".judge(p_stream, p_expected, p_id || coalesce(p_ids, '{}')) j;
+  return case when v_verdict.status = 0 then array[7, v_match]
+    else array[v_verdict.status, v_verdict.version]::bigint[] || v_verdict.positions end;
+end
+$body$;
+
+create function "effect_decider".append_conditional(
+  p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_keys text[], p_fingerprints text[], p_outcomes text[], p_is_retry boolean,
+  p_after bigint, p_item_tags text[], p_item_types text[]
+) returns table (answer bigint[], recorded text) language plpgsql volatile as $body$
+-- Writes and idempotency records, all or nothing, if no event after a position matches. Answers what append_recorded does.
+-- When an event matches, nothing is written; what else there is to say comes first, and last the status 7 with its position.
+declare
+  v_match bigint;
+begin
+  -- A check without events holds until the transaction ends, as a write does; alone it need not.
+  if p_in_transaction or cardinality(p_ids) > 0 then
+    perform "effect_decider".lock_tags(null, p_tag_lists, array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),
+    p_item_tags is null or array_position(p_item_tags, null) is not null);
+  end if;
+  -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
+  select "effect_decider".first_match(p_after, p_item_tags, p_item_types) into v_match;
+  if v_match is null and cardinality(p_keys) > 0 then
+    return query select r.answer, r.recorded
+      from "effect_decider".append_recorded(p_streams, p_expected, p_counts, p_in_transaction, p_writes, p_ids, p_types,
+        p_schema_versions, p_tag_lists, p_datas, p_metadatas, p_keys, p_fingerprints, p_outcomes, p_is_retry) as r;
+    return;
+  elsif v_match is null then
+    return query select a.answer, null::text
+      from "effect_decider".append_all(p_streams, p_expected, p_counts, p_in_transaction, p_writes, p_ids, p_types,
+        p_schema_versions, p_tag_lists, p_datas, p_metadatas) as a (answer);
+    return;
+  end if;
+  return query select null::bigint[], r.record
+      from unnest(p_keys) k (key), lateral (
+        select json_build_array(r.key, r.fingerprint, r.outcome)::text as record
+          from "effect_decider".idempotency r where r.key = k.key limit 1
+      ) r;
+  if found and not p_is_retry then
+    return;
+  end if;
+  return query select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text
+          from (
+            select "effect_decider".judge(w.stream, w.expected,
+                array(select e.id from unnest(p_ids, p_writes) with ordinality as e (id, write, n)
+                  where e.write = w.n order by e.n)) as v, w.n
+              from unnest(p_streams, p_expected) with ordinality as w (stream, expected, n) offset 0
+          ) j order by j.n;
+  return query select array[7, v_match], null::text;
+end
+$body$;
+
+create function "effect_decider".read_tagged(
+  p_settled bigint, p_after bigint, p_up_to bigint, p_limit integer, p_is_forward boolean, p_tags text[], p_types text[]
+) returns table (
+  r_settled bigint, r_edge bigint, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
+  r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
+) language plpgsql volatile set plan_cache_mode = force_generic_plan as $body$
+-- The first events of a range that match criteria whose items all have tags, as far as none that matches will appear there any
+-- more, and how far that is; and where the range ends. There is one row at least. How far it is may be known already. If not,
+-- it is found out first, for it is a later statement that must read: when nobody holds the locks of the tags, nobody is about
+-- to commit what matches, and who comes later draws higher positions. When somebody does, there is one row of nulls.
+declare
+  v_settled bigint := p_settled;
+  v_up_to bigint;
+begin
+  if v_settled is null then
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'reading events in global order needs the isolation level READ COMMITTED, not %',
+      upper(current_setting('transaction_isolation')) using errcode = '25001';
+  end if;
+    if pg_is_in_recovery() then
+    raise exception 'reading events in global order needs the primary server, this is a standby' using errcode = '25006';
+  end if;
+    -- The locks are given back at once, by taking back what took them: a reader keeps nobody waiting.
+    begin
+      if (select bool_and(pg_try_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, k.key))
+            from (select distinct hashtext((i.tags::text[])[1]) & 1023 as key from unnest(p_tags) as i (tags)) k) then
+        select case when is_called then last_value else 0 end into v_settled from "effect_decider".position_seq;
+      end if;
+      raise exception using errcode = 'ED001';
+    exception when sqlstate 'ED001' then
+    end;
+    if v_settled is null then
+      r_position := null;
+      return next;
+      return;
+    end if;
+  end if;
+  v_up_to := least(p_up_to, v_settled);
+  if p_is_forward then
+    return query 
+      select v_settled, w.edge, e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags,
+          e.data::text, e.metadata::text, e.recorded_at
+        from (
+          select max(e.position) as edge from "effect_decider".events e where e.position > p_after and e.position <= v_up_to
+        ) w
+        left join (
+          select distinct m.position from (select i.tags::text[] as tags, i.types::text[] as types from unnest(p_tags, p_types) as i (tags, types) offset 0) i,
+            lateral (
+              select t.position from "effect_decider".tags t
+                where t.tag = i.tags[1]
+          and (i.types is null or t.type = any(i.types))
+          and (cardinality(i.tags) = 1 or (
+            select e.tags @> i.tags from "effect_decider".events e where e.position = t.position limit 1
+          )) and t.position > p_after and t.position <= v_up_to
+                order by t.position asc limit p_limit
+            ) m
+            order by m.position asc limit p_limit
+        ) m on true
+        left join lateral (select * from "effect_decider".events e where e.position = m.position limit 1) e on true
+        order by m.position asc;
+  else
+    return query 
+      select v_settled, w.edge, e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags,
+          e.data::text, e.metadata::text, e.recorded_at
+        from (
+          select min(e.position) as edge from "effect_decider".events e where e.position > p_after and e.position <= v_up_to
+        ) w
+        left join (
+          select distinct m.position from (select i.tags::text[] as tags, i.types::text[] as types from unnest(p_tags, p_types) as i (tags, types) offset 0) i,
+            lateral (
+              select t.position from "effect_decider".tags t
+                where t.tag = i.tags[1]
+          and (i.types is null or t.type = any(i.types))
+          and (cardinality(i.tags) = 1 or (
+            select e.tags @> i.tags from "effect_decider".events e where e.position = t.position limit 1
+          )) and t.position > p_after and t.position <= v_up_to
+                order by t.position desc limit p_limit
+            ) m
+            order by m.position desc limit p_limit
+        ) m on true
+        left join lateral (select * from "effect_decider".events e where e.position = m.position limit 1) e on true
+        order by m.position desc;
+  end if;
 end
 $body$;
 

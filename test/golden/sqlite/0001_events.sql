@@ -20,6 +20,17 @@ CREATE TABLE effect_decider_events (
   UNIQUE (stream, version)
 ) STRICT;
 
+CREATE TABLE effect_decider_tags (
+  tag TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  type TEXT NOT NULL,
+  PRIMARY KEY (tag, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER effect_decider_tags_insert AFTER INSERT ON effect_decider_events WHEN new.tags IS NOT NULL BEGIN
+  INSERT INTO effect_decider_tags (tag, position, type) SELECT value, new.position, new.type FROM json_each(new.tags);
+END;
+
 CREATE TABLE effect_decider_idempotency (
   key TEXT NOT NULL PRIMARY KEY,
   recorded_at INTEGER NOT NULL,

@@ -197,7 +197,7 @@ export const cases: ReadonlyArray<Kit.Case> = [
     Kit.same("the version", yield* store.streamVersion(stream), 1)
   }),
 
-  Kit.test("bad input: no writes, a stream twice, too many events, a condition", function* (store) {
+  Kit.test("bad input: no writes, a stream twice, too many events", function* (store) {
     yield* refusesAppend(store, "no writes", [])
     const stream = Kit.newStream()
     yield* refusesAppend(store, "a stream twice", [
@@ -213,9 +213,36 @@ export const cases: ReadonlyArray<Kit.Case> = [
       Kit.write(stream, NoStream, ...Kit.newEvents(5_000)),
       Kit.write(Kit.newStream(), NoStream, ...Kit.newEvents(5_001))
     ])
-    const condition = { failIfEventsMatch: Criteria.types("Nothing"), after: Position.origin }
-    yield* refusesAppend(store, "a condition", [Kit.write(stream, Any, Kit.newEvent())], { condition })
     yield* Kit.streamHolds("after all of it", store, stream, [])
+  }),
+
+  Kit.test("bad input: conditions", function* (store) {
+    const stream = Kit.newStream()
+    const names = (count: number) => Array.from({ length: count }, (_, i) => `n${i}`) as unknown as readonly [string]
+    const anyOf = (...items: ReadonlyArray<object>) => ({ _tag: "AnyOf", items }) as unknown as Criteria.Criteria
+    const conditions: ReadonlyArray<readonly [string, Criteria.Criteria, bigint]> = [
+      ["a negative position", Criteria.all, -1n],
+      ["a position over the largest", Criteria.all, Position.max + 1n],
+      ["a position that is a number", Criteria.all, 1 as unknown as bigint],
+      ["no items", anyOf(), 0n],
+      ["an item without types and tags", anyOf({ tags: ["a"] }, {}), 0n],
+      ["an item without a tag", anyOf({ types: ["A"], tags: [] }), 0n],
+      ["an empty tag", Criteria.tags(""), 0n],
+      ["a tag of 257 bytes", Criteria.tags("x".repeat(257)), 0n],
+      ["more tags than an event can have", Criteria.tags(...names(65)), 0n],
+      ["1,001 types", Criteria.types(...names(1_001)), 0n],
+      ["1,001 items", anyOf(...names(1_001).map((tag) => ({ tags: [tag] }))), 0n]
+    ]
+    for (const [what, failIfEventsMatch, after] of conditions) {
+      yield* refusesAppend(store, `a condition with ${what}`, [Kit.write(stream, Any, Kit.newEvent())], {
+        condition: { failIfEventsMatch, after: Position.make(after) }
+      })
+    }
+    yield* Kit.streamHolds("after all of it", store, stream, [])
+    const most = anyOf(...names(999).map((tag) => ({ tags: [tag, ...names(63)] })), { types: names(1_000) })
+    yield* store.append(Kit.write(stream, Any, Kit.newEvent({ tags: names(64) })), {
+      condition: { failIfEventsMatch: most, after: yield* store.head }
+    })
   }),
 
   Kit.test("bad input: ranges and limits of stream reads", function* (store) {

@@ -15,11 +15,28 @@ import type { Write, Written } from "../../../store/EventStore.ts"
 import * as ExpectedVersion from "../../../store/ExpectedVersion.ts"
 import type { NewEvent } from "../../../store/NewEvent.ts"
 import type { RecordedEvent } from "../../../store/RecordedEvent.ts"
-import { IdempotencyViolation, StreamTombstoned, VersionConflict } from "../../../store/StoreError.ts"
+import type * as Position from "../../../store/Position.ts"
+import {
+  AppendConditionFailed,
+  IdempotencyViolation,
+  StreamTombstoned,
+  VersionConflict
+} from "../../../store/StoreError.ts"
 import { Chance } from "../chance.ts"
 import { difference, show } from "../difference.ts"
 import * as Kit from "./kit.ts"
-import { everything, format, generate, names, type NamedWrite, smaller, type Step, tagsOf, typeOf } from "./programs.ts"
+import {
+  everything,
+  format,
+  generate,
+  names,
+  type NamedCondition,
+  type NamedWrite,
+  smaller,
+  type Step,
+  tagsOf,
+  typeOf
+} from "./programs.ts"
 
 interface Stored {
   readonly stream: string
@@ -33,6 +50,8 @@ interface Model {
 }
 
 const conflict = (stream: string, actual: number) => ({ failed: "conflict", stream, actual })
+
+const forbidden = { failed: "forbidden" }
 
 const tombstoned = (stream: string, version: number) => ({ failed: "tombstoned", stream, version })
 
@@ -62,6 +81,14 @@ const expected = (model: Model, step: Step): unknown => {
       )
       if (failed?.is === "failure") {
         return failed.answer
+      }
+      const { unless } = step
+      if (
+        unless !== undefined &&
+        some.length === 0 &&
+        log.slice(Math.max(0, log.length - unless.last)).some(({ event }) => isMeant(unless, event))
+      ) {
+        return forbidden
       }
       return step.writes.map(({ events, expected, stream }, i) => {
         const verdict = verdicts[i]!
@@ -107,17 +134,29 @@ const expected = (model: Model, step: Step): unknown => {
       return of(step.stream).length
     case "read":
       return directed(
-        log.filter(
-          ({ event }) =>
-            (step.tag === undefined || tagsOf(event).includes(step.tag)) &&
-            (step.type === undefined || typeOf(event) === step.type)
-        ),
+        log.filter(({ event }) => isMeant(step, event)),
         step
       )
     case "streams":
       return names.flatMap((stream) => (of(stream).length === 0 ? [] : [{ stream, version: of(stream).length }]))
   }
 }
+
+interface Meant {
+  readonly tag: string | undefined
+  readonly type: string | undefined
+}
+
+const isMeant = ({ tag, type }: Meant, event: string): boolean =>
+  (tag === undefined || tagsOf(event).includes(tag)) && (type === undefined || typeOf(event) === type)
+
+const criteriaOf = ({ tag, type }: Meant): Criteria.Criteria =>
+  tag === undefined && type === undefined
+    ? Criteria.all
+    : Criteria.anyOf({
+        ...(tag === undefined ? {} : { tags: [tag] as const }),
+        ...(type === undefined ? {} : { types: [type] as const })
+      })
 
 type Verdict =
   | { readonly is: "write" }
@@ -163,8 +202,18 @@ const directed = <A>(
 const actual = (store: Kit.Store, run: Run, step: Step): Effect.Effect<unknown, unknown> => {
   switch (step.do) {
     case "append":
-      return Effect.map(Effect.exit(store.appendAll(step.writes.map((write) => run.write(write)))), (exit) =>
-        run.answer(exit)
+      return Effect.flatMap(
+        step.unless === undefined ? Effect.succeed({}) : run.condition(store, step.unless),
+        (options) =>
+          Effect.map(
+            Effect.exit(
+              store.appendAll(
+                step.writes.map((write) => run.write(write)),
+                options
+              )
+            ),
+            (exit) => run.answer(exit)
+          )
       )
     case "transaction": {
       const steps = Effect.forEach(step.steps, (one) => actual(store, run, one))
@@ -192,16 +241,9 @@ const actual = (store: Kit.Store, run: Run, step: Step): Effect.Effect<unknown, 
     case "version":
       return store.streamVersion(run.stream(step.stream))
     case "read": {
-      const { direction, limit, tag, type } = step
-      const criteria =
-        tag === undefined && type === undefined
-          ? Criteria.all
-          : Criteria.anyOf({
-              ...(tag === undefined ? {} : { tags: [tag] as const }),
-              ...(type === undefined ? {} : { types: [type] as const })
-            })
+      const { direction, limit } = step
       return Effect.map(
-        Stream.runCollect(store.read({ category: run.category, criteria, direction, limit })),
+        Stream.runCollect(store.read({ category: run.category, criteria: criteriaOf(step), direction, limit })),
         (events) => {
           const positions = events.map((event) => event.position)
           Kit.holds(
@@ -230,6 +272,11 @@ class TakenBack {
 /** What the names of a program mean in one run of it. */
 class Run {
   readonly category = `c${Kit.unique()}`
+  private readonly start: Position.Position
+
+  constructor(start: Position.Position) {
+    this.start = start
+  }
   private readonly events = new Map<string, NewEvent>()
 
   stream(name: string) {
@@ -248,6 +295,18 @@ class Run {
     const event = Kit.newEvent({ type: typeOf(name), tags: tagsOf(name), data: { name } })
     this.events.set(name, event)
     return event
+  }
+
+  /** That among the last events none matches: after the one before them, or after where the program began. */
+  condition(store: Kit.Store, unless: NamedCondition) {
+    return Effect.map(
+      Stream.runCollect(
+        store.read({ category: this.category, direction: "backward", after: this.start, limit: unless.last + 1 })
+      ),
+      (events) => ({
+        condition: { failIfEventsMatch: criteriaOf(unless), after: events[unless.last]?.position ?? this.start }
+      })
+    )
   }
 
   write({ events, expected, stream }: NamedWrite): Write {
@@ -301,6 +360,9 @@ class Run {
     if (error instanceof StreamTombstoned) {
       return tombstoned(this.nameOf(error.stream), error.version)
     }
+    if (error instanceof AppendConditionFailed) {
+      return forbidden
+    }
     if (error instanceof VersionConflict) {
       return conflict(this.nameOf(error.stream), error.actual)
     }
@@ -316,9 +378,9 @@ class Run {
 }
 
 /** Where a program first goes another way than the model, in words; `undefined` when it does not. */
-const contradiction = (store: Kit.Store, program: ReadonlyArray<Step>): Effect.Effect<string | undefined> =>
+const contradiction = (store: Kit.Store, program: ReadonlyArray<Step>): Effect.Effect<string | undefined, unknown> =>
   Effect.gen(function* () {
-    const run = new Run()
+    const run = new Run(yield* store.head)
     const model: Model = { log: [], closed: new Set() }
     for (const [i, step] of [...program, everything].entries()) {
       const wanted = expected(model, step)

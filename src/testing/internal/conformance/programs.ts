@@ -7,7 +7,7 @@ import type { Chance } from "../chance.ts"
  * One thing done to a store. Streams and events go by short names, which mean new ones in each run.
  */
 export type Step =
-  | { readonly do: "append"; readonly writes: ReadonlyArray<NamedWrite> }
+  | { readonly do: "append"; readonly writes: ReadonlyArray<NamedWrite>; readonly unless?: NamedCondition | undefined }
   | { readonly do: "transaction"; readonly steps: ReadonlyArray<Step>; readonly commits: boolean }
   | { readonly do: "load"; readonly stream: string; readonly after: number }
   | {
@@ -36,6 +36,15 @@ export interface NamedWrite {
   readonly stream: string
   readonly expected: number | "any" | "exists" | "none"
   readonly events: ReadonlyArray<string>
+}
+
+/**
+ * A condition: that among the last events of the program so far none matches.
+ */
+export interface NamedCondition {
+  readonly tag: string | undefined
+  readonly type: string | undefined
+  readonly last: number
 }
 
 /**
@@ -90,7 +99,14 @@ export const generate = (chance: Chance, length: number): ReadonlyArray<Step> =>
     const kind = chance.below(depth < 2 ? 15 : 13)
     const stream = chance.pick(names)
     if (kind < 7) {
-      return { do: "append", writes: writes() }
+      const unless = chance.happens(0.25)
+        ? {
+            tag: chance.pick([undefined, "even", "any", "none"]),
+            type: chance.pick([undefined, "Third", "Other"]),
+            last: chance.below(4)
+          }
+        : undefined
+      return { do: "append", writes: writes(), unless }
     }
     switch (kind) {
       case 7:
@@ -159,12 +175,15 @@ export const smaller = (program: ReadonlyArray<Step>): ReadonlyArray<ReadonlyArr
           ...step.writes.slice(n + 1)
         ]
         if (step.writes.length > 1) {
-          candidates.push(replaced(i, { do: "append", writes: without([]) }))
+          candidates.push(replaced(i, { ...step, writes: without([]) }))
         }
         for (const event of events) {
           const fewer = { ...write, events: events.filter((other) => other !== event) }
-          candidates.push(replaced(i, { do: "append", writes: without([fewer]) }))
+          candidates.push(replaced(i, { ...step, writes: without([fewer]) }))
         }
+      }
+      if (step.unless !== undefined) {
+        candidates.push(replaced(i, { ...step, unless: undefined }))
       }
     }
   }
@@ -179,7 +198,7 @@ export const format = (step: Step, indent = ""): string => {
     case "append":
       return `${indent}append ${step.writes
         .map(({ events, expected, stream }) => `[${events.join(" ")}] to ${stream} expecting ${expected}`)
-        .join(", and ")}`
+        .join(", and ")}${step.unless === undefined ? "" : ` unless ${JSON.stringify(step.unless)}`}`
     case "transaction":
       return [
         `${indent}transaction that ${step.commits ? "commits" : "rolls back"}`,

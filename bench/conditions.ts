@@ -1,0 +1,212 @@
+/**
+ * Appends with conditions: what they cost with the read before them, whether that grows with the log, and what the locks
+ * that make them sound cost all other appends.
+ */
+import { DateTime, Effect, Stream } from "effect"
+import { Criteria, ExpectedVersion, type NewEvent, StreamVersion } from "effect-decider"
+import { compare, type Contestant, loop, type Section } from "./measure.ts"
+import * as Pgbench from "./pgbench.ts"
+import { openStore, type PgDatabase, type Server, table } from "./postgres.ts"
+import {
+  appends,
+  appendTo,
+  newEvent,
+  newEvents,
+  newStream,
+  type Plan,
+  type Store,
+  streamOf,
+  times
+} from "./workload.ts"
+
+/** Ten events of each course, each of a student as well. */
+const perCourse = 10
+
+const tagged = (course: number): NewEvent.NewEvent => ({
+  ...newEvent(),
+  tags: [`course:${course}`, `student:${Math.floor(Math.random() * 100_000)}`]
+})
+
+const fillCourses = Effect.fnUntraced(function* ({ sql, store }: PgDatabase, events: number) {
+  const recordedAt = DateTime.makeUnsafe(1_600_000_000_000)
+  yield* store.import(
+    Stream.map(Stream.range(0, events - 1), (i) => {
+      const course = Math.floor(i / perCourse)
+      return {
+        ...tagged(course),
+        stream: streamOf(`${course}`),
+        version: StreamVersion.make((i % perCourse) + 1),
+        recordedAt
+      }
+    })
+  )
+  yield* sql.unsafe(`vacuum analyze ${table}`)
+  yield* sql.unsafe("vacuum analyze effect_decider.tags")
+})
+
+/** Reads what there is of a course, and appends to it unless there is more by now. `false` when there is. */
+const conditionally = (store: Store, courses: number) => () => () => {
+  const course = Math.floor(Math.random() * courses)
+  const criteria = Criteria.tags(`course:${course}`)
+  return Effect.flatMap(store.readPage({ criteria }), ({ scanned }) =>
+    store
+      .append(
+        { stream: streamOf(`${course}`), expected: ExpectedVersion.Any, events: [tagged(course)] },
+        { condition: { failIfEventsMatch: criteria, after: scanned } }
+      )
+      .pipe(
+        Effect.as(true),
+        Effect.catchTag("AppendConditionFailed", () => Effect.succeed(false))
+      )
+  )
+}
+
+export const conditions = (server: Server, { quick, rounds, seconds }: Plan): ReadonlyArray<Section> => {
+  const events = quick ? 20_000 : 300_000
+  const most = quick ? 50_000 : 1_000_000
+
+  const withRead = (callers: number, bar: number): Section => ({
+    title: `Append with a condition and the read before it, ${times(callers)}`,
+    unit: "appends/s",
+    run: Effect.scoped(
+      Effect.gen(function* () {
+        const database = yield* server.database
+        yield* fillCourses(database, events)
+        const insert: Contestant = {
+          name: "one-row INSERT, @effect/sql-pg",
+          kind: "floor",
+          run: loop(
+            { callers, limit: { seconds } },
+            appends((stream, after, [event]) => database.floor.insertOne(stream, after + 1, event!), 1)
+          )
+        }
+        const pgbench: Contestant = {
+          name: "one-row INSERT, pgbench",
+          kind: "floor",
+          run: Pgbench.inserts(database.url, callers, quick ? { operations: 1000 } : { seconds })
+        }
+        const ours: Contestant = {
+          name: "PgEventStore.readPage and append with a condition",
+          run: loop({ callers, limit: { seconds } }, conditionally(database.store, events / perCourse)),
+          bar: { ratio: bar }
+        }
+        return yield* compare(Pgbench.version === undefined ? [insert, ours] : [pgbench, insert, ours], rounds)
+      })
+    )
+  })
+
+  const together: Section = {
+    title: "Appends with a condition, one caller and many",
+    unit: "appends/s",
+    run: Effect.scoped(
+      Effect.gen(function* () {
+        const database = yield* server.database
+        yield* fillCourses(database, events)
+        const by = (callers: number) =>
+          loop({ callers, limit: { seconds } }, conditionally(database.store, events / perCourse))
+        return yield* compare(
+          [
+            { name: "1 caller (floor)", run: by(1) },
+            { name: "32 callers", run: by(32), bar: { ratio: 3 } }
+          ],
+          rounds
+        )
+      })
+    )
+  }
+
+  const growth: Section = {
+    title: `Append with a condition, among 1,000 and ${most.toLocaleString("en-US")} events`,
+    unit: "appends/s",
+    run: Effect.scoped(
+      Effect.gen(function* () {
+        const [small, large] = [yield* server.database, yield* server.database]
+        yield* fillCourses(small, 1000)
+        yield* fillCourses(large, most)
+        // The check alone, after a head that is asked for once: on a tag that has events, all before it.
+        const check = ({ store }: PgDatabase, of: number) =>
+          Effect.flatMap(store.head, (after) =>
+            loop({ callers: 1, limit: { seconds } }, () => () => {
+              const course = Math.floor((Math.random() * of) / perCourse)
+              return store.append(
+                { stream: newStream(), expected: ExpectedVersion.NoStream, events: newEvents(1) },
+                { condition: { failIfEventsMatch: Criteria.tags(`course:${course}`), after } }
+              )
+            })
+          )
+        return yield* compare(
+          [
+            { name: "among 1,000 events (floor)", run: check(small, 1000) },
+            { name: `among ${most.toLocaleString("en-US")}`, run: check(large, most), bar: { ratio: 0.85 } }
+          ],
+          rounds
+        )
+      })
+    )
+  }
+
+  const others = (title: string, run: (store: Store) => Contestant["run"]): Section => ({
+    title,
+    unit: "appends/s",
+    run: Effect.scoped(
+      Effect.gen(function* () {
+        const [without, ours] = [yield* server.database, yield* server.database]
+        yield* dropCommonLock(without)
+        return yield* compare(
+          [
+            { name: "functions without the lock that all appends have in common (floor)", run: run(without.store) },
+            { name: "PgEventStore", run: run(ours.store), bar: { ratio: 0.95 } }
+          ],
+          rounds
+        )
+      })
+    )
+  })
+
+  const plain = (callers: number) => (store: Store) =>
+    loop({ callers, limit: { seconds } }, appends(appendTo(store), 1))
+
+  return [
+    withRead(1, 0.3),
+    withRead(32, 0.28),
+    together,
+    growth,
+    others("Appends beside conditions, one caller", plain(1)),
+    others("Appends beside conditions, 128 callers", plain(128)),
+    others("Appends beside conditions, 32 callers in transactions of their own", (store) =>
+      loop(
+        { callers: 32, limit: { seconds } },
+        () => () =>
+          store.appendAll(
+            [newStream(), newStream()].map((stream) => ({
+              stream,
+              expected: ExpectedVersion.NoStream,
+              events: newEvents(1)
+            }))
+          )
+      )
+    )
+  ]
+}
+
+/** What appends would cost if no condition could be without tags. */
+const dropCommonLock = Effect.fnUntraced(function* ({ sql }: PgDatabase) {
+  yield* Effect.scoped(openStore(sql))
+  let dropped = 0
+  for (const name of ["append", "append_many", "append_all"]) {
+    const [row] = yield* sql.unsafe<{ readonly text: string }>(
+      `select pg_get_functiondef('effect_decider.${name}'::regproc) as text`
+    )
+    const text = row!.text.replace(
+      /if pg_advisory_xact_lock_shared\([^,]*tags[^,]*, -1\) is null then end if;/g,
+      () => {
+        dropped++
+        return ""
+      }
+    )
+    yield* sql.unsafe(text)
+  }
+  if (dropped !== 5) {
+    return yield* Effect.die(new Error(`dropped the lock in ${dropped} places instead of 5`))
+  }
+})

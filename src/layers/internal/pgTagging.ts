@@ -1,0 +1,336 @@
+/**
+ * The table of tags of the PostgreSQL store, and how appends with conditions are kept apart from the writers they concern.
+ *
+ * A condition is looked at while nobody can write what it forbids. Every append holds a lock in share mode for each tag of
+ * its events until it commits, and one that is the same for all appends. An append with a condition takes them exclusively:
+ * of each item the lock of the first tag, which all events of the item have; and the common one if an item has no tags. So
+ * it waits for the writers who are about to commit, and those who come later wait for it.
+ *
+ * Tags share 1,024 locks by their hashes, so the locks of the largest append fit into the server's table of them. An append
+ * takes all of its locks in one order, so two appends never wait for each other; and before the low-water lock, so that
+ * who waits holds up no reader. What a rollback to a savepoint releases was taken by what it takes back.
+ */
+import { primary, readCommitted } from "./pgIsolation.ts"
+import { body, literal } from "./pgNames.ts"
+
+/** The common lock, lower than those of tags. */
+const common = -1
+
+// The class of the locks is the table's own oid, so two stores in a database never wait for each other.
+const lockClass = (s: string): string => `${literal(`${s}.tags`)}::regclass::oid::integer`
+
+const lockOf = (tag: string): string => `hashtext(${tag}) & 1023`
+
+/**
+ * The lock that every append holds in share mode.
+ */
+export const commonLock = (s: string): string => `pg_advisory_xact_lock_shared(${lockClass(s)}, ${common})`
+
+/**
+ * The statement of a function that locks the tags to be written, on a condition: an array, and an array of arrays as
+ * texts.
+ */
+export const lockWritten = (s: string, condition: string, tags: string, lists: string): string =>
+  `if ${condition} then
+      perform ${s}.lock_tags(${tags}, ${lists}, null, false);
+    end if;`
+
+/**
+ * The statement of `append_many` that locks the tags to be written as far as nobody has to be waited for, and notes the
+ * writes that must not be made because of the others.
+ */
+export const lockBatch = (s: string): string => `if p_tag_lists is not null or p_further_tag_lists is not null then
+    for v_key, v_writes in
+      select k.key, array_agg(k.write) from (
+        select ${lockOf("t.tag")} as key, w.n::integer as write
+          from unnest(p_tag_lists) with ordinality as w (list, n), unnest(w.list::text[]) as t (tag)
+        union
+        select ${lockOf("t.tag")}, w.write
+          from unnest(p_further_tag_lists, p_writes) as w (list, write), unnest(w.list::text[]) as t (tag)
+      ) k group by k.key order by k.key
+    loop
+      if not pg_try_advisory_xact_lock_shared(${lockClass(s)}, v_key) then
+        v_waiting := v_waiting || v_writes;
+      end if;
+    end loop;
+  end if;`
+
+/**
+ * The table, and the functions that appends call.
+ */
+export const tagging = (s: string): ReadonlyArray<string> => [
+  `create table ${s}.tags (
+  tag text collate "C" not null,
+  position bigint not null,
+  type text collate "C" not null,
+  constraint tags_tag_position_key primary key (tag, position)
+) with (autovacuum_analyze_threshold = 2000)`,
+
+  `create function ${s}.lock_tags(p_tags text[], p_tag_lists text[], p_exclusive text[], p_is_exclusive boolean)
+returns boolean language plpgsql volatile as ${body(`
+-- Locks the tags that are to be written, and exclusively those that nobody else may write; the common lock too, exclusively
+-- if nobody else may write at all. One order for all, and each lock once in the stronger mode: a lock that is held in share
+-- mode is never made exclusive.
+declare
+  -- Of each lock twice its number, and one more in share mode: sorted, the stronger mode of a lock comes first.
+  v_locks integer[];
+  v_lock integer;
+  v_last integer;
+begin
+  if p_tag_lists is null then
+    v_locks := array(
+      select 2 * (${lockOf("t.tag")}) + 1 from unnest(p_tags) as t (tag)
+      union all
+      select 2 * (${lockOf("t.tag")}) from unnest(p_exclusive) as t (tag)
+      order by 1);
+  else
+    v_locks := array(
+      select 2 * (${lockOf("t.tag")}) + 1 from unnest(p_tags) as t (tag)
+      union
+      select 2 * (${lockOf("t.tag")}) + 1 from unnest(p_tag_lists) as l (list), unnest(l.list::text[]) as t (tag)
+      union
+      select 2 * (${lockOf("t.tag")}) from unnest(p_exclusive) as t (tag)
+      order by 1);
+  end if;
+  -- Calls as expressions, because statements cost more.
+  if p_is_exclusive then
+    if pg_advisory_xact_lock(${lockClass(s)}, ${common}) is null then end if;
+  elsif ${commonLock(s)} is null then
+  end if;
+  foreach v_lock in array v_locks loop
+    if v_lock >> 1 = v_last then
+      continue;
+    end if;
+    v_last := v_lock >> 1;
+    if v_lock & 1 = 0 then
+      if pg_advisory_xact_lock(${lockClass(s)}, v_last) is null then end if;
+    elsif pg_advisory_xact_lock_shared(${lockClass(s)}, v_last) is null then
+    end if;
+  end loop;
+  return true;
+end`)}`,
+
+  `create function ${s}.index_tags(p_positions bigint[]) returns boolean language plpgsql volatile
+set plan_cache_mode = force_generic_plan as ${body(`
+-- Makes the events at these positions, as far as there are any, to be found by their tags.
+begin
+  insert into ${s}.tags (tag, position, type)
+    select t.tag, p.position, e.type
+      from unnest(p_positions) as p (position),
+        lateral (select e.type, e.tags from ${s}.events e where e.position = p.position limit 1) e,
+        unnest(e.tags) as t (tag);
+  return true;
+end`)}`
+]
+
+/**
+ * The functions for appends with conditions, and for reads by tag.
+ */
+export const conditions = (s: string): ReadonlyArray<string> => [
+  `create function ${s}.first_match(p_after bigint, p_tags text[], p_types text[])
+returns bigint language plpgsql volatile as ${body(`
+-- The position of the first event after a position that matches criteria, of which each item is an array of tags and one
+-- of types, as texts, or null; no arrays at all mean every event. What it looks at are the events that have an item's first
+-- tag or, where an item has no tags, all that come after the position: none but those, however large the table is.
+declare
+  v_after bigint := p_after;
+  v_position bigint;
+  v_first bigint;
+  v_tags text[];
+  v_types text[];
+begin
+  -- Elsewhere the snapshot may be older than the locks.
+  ${readCommitted("an append with a condition")}
+  if p_tags is null then
+    return (select e.position from ${s}.events e where e.position > p_after order by e.position limit 1);
+  elsif array_position(p_tags, null) is null then
+    -- One by one: their number is not known to a plan for all at once, which would be made anew each time.
+    for i in 1 .. cardinality(p_tags) loop
+      v_tags := p_tags[i]::text[];
+      v_types := p_types[i]::text[];
+      select t.position into v_first from ${s}.tags t
+        where t.tag = v_tags[1] and t.position > p_after
+          and (v_types is null or t.type = any(v_types))
+          and (cardinality(v_tags) = 1 or (
+            select e.tags @> v_tags from ${s}.events e where e.position = t.position limit 1
+          ))
+        order by t.position limit 1;
+      v_position := least(v_position, v_first);
+    end loop;
+    return v_position;
+  end if;
+  loop
+    select min(w.position) filter (where exists (
+        select from ${items("p_tags", "p_types")}
+          where (i.tags is null or w.tags @> i.tags) and (i.types is null or w.type = any(i.types))
+      )), max(w.position)
+      into v_position, v_after
+      from (
+        select e.position, e.type, e.tags from ${s}.events e
+          where e.position > v_after order by e.position limit 1000
+      ) w;
+    if v_position is not null or v_after is null then
+      return v_position;
+    end if;
+  end loop;
+end`)}`,
+
+  `create function ${s}.append_if(
+  p_stream text, p_expected integer, p_in_transaction boolean,
+  p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_after bigint, p_item_tags text[], p_item_types text[]
+) returns bigint[] language plpgsql volatile as ${body(`
+-- One write with events, if no event after a position matches. Answers what append does; or, when an event matches, why it
+-- would not be made anyway, or the status 7 and the position of the event.
+declare
+  v_match bigint;
+  v_verdict ${s}.verdict;
+begin
+  perform ${s}.lock_tags(p_tags, p_tag_lists, ${exclusive});
+  -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
+  select ${s}.first_match(p_after, p_item_tags, p_item_types) into v_match;
+  if v_match is null then
+    return ${s}.append(p_stream, p_expected, p_in_transaction, p_id, p_type, p_schema_version, p_tags, p_data, p_metadata,
+      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, true);
+  end if;
+  select j.status, j.version, j.positions into v_verdict from ${s}.judge(p_stream, p_expected, p_id || coalesce(p_ids, '{}')) j;
+  return case when v_verdict.status = 0 then array[7, v_match]
+    else array[v_verdict.status, v_verdict.version]::bigint[] || v_verdict.positions end;
+end`)}`,
+
+  `create function ${s}.append_conditional(
+  p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_keys text[], p_fingerprints text[], p_outcomes text[], p_is_retry boolean,
+  p_after bigint, p_item_tags text[], p_item_types text[]
+) returns table (answer bigint[], recorded text) language plpgsql volatile as ${body(`
+-- Writes and idempotency records, all or nothing, if no event after a position matches. Answers what append_recorded does.
+-- When an event matches, nothing is written; what else there is to say comes first, and last the status 7 with its position.
+declare
+  v_match bigint;
+begin
+  -- A check without events holds until the transaction ends, as a write does; alone it need not.
+  if p_in_transaction or cardinality(p_ids) > 0 then
+    perform ${s}.lock_tags(null, p_tag_lists, ${exclusive});
+  end if;
+  -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
+  select ${s}.first_match(p_after, p_item_tags, p_item_types) into v_match;
+  if v_match is null and cardinality(p_keys) > 0 then
+    return query select r.answer, r.recorded
+      from ${s}.append_recorded(p_streams, p_expected, p_counts, p_in_transaction, p_writes, p_ids, p_types,
+        p_schema_versions, p_tag_lists, p_datas, p_metadatas, p_keys, p_fingerprints, p_outcomes, p_is_retry) as r;
+    return;
+  elsif v_match is null then
+    return query select a.answer, null::text
+      from ${s}.append_all(p_streams, p_expected, p_counts, p_in_transaction, p_writes, p_ids, p_types,
+        p_schema_versions, p_tag_lists, p_datas, p_metadatas) as a (answer);
+    return;
+  end if;
+  return query ${recordsThere(s)};
+  if found and not p_is_retry then
+    return;
+  end if;
+  return query ${judgedAgain(s)};
+  return query select array[7, v_match], null::text;
+end`)}`,
+
+  `create function ${s}.read_tagged(
+  p_settled bigint, p_after bigint, p_up_to bigint, p_limit integer, p_is_forward boolean, p_tags text[], p_types text[]
+) returns table (
+  r_settled bigint, r_edge bigint, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
+  r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
+) language plpgsql volatile set plan_cache_mode = force_generic_plan as ${body(`
+-- The first events of a range that match criteria whose items all have tags, as far as none that matches will appear there any
+-- more, and how far that is; and where the range ends. There is one row at least. How far it is may be known already. If not,
+-- it is found out first, for it is a later statement that must read: when nobody holds the locks of the tags, nobody is about
+-- to commit what matches, and who comes later draws higher positions. When somebody does, there is one row of nulls.
+declare
+  v_settled bigint := p_settled;
+  v_up_to bigint;
+begin
+  if v_settled is null then
+    ${readCommitted("reading events in global order")}
+    ${primary("reading events in global order")}
+    -- The locks are given back at once, by taking back what took them: a reader keeps nobody waiting.
+    begin
+      if (select bool_and(pg_try_advisory_xact_lock(${lockClass(s)}, k.key))
+            from (select distinct ${lockOf("(i.tags::text[])[1]")} as key from unnest(p_tags) as i (tags)) k) then
+        select case when is_called then last_value else 0 end into v_settled from ${s}.position_seq;
+      end if;
+      raise exception using errcode = '${taken}';
+    exception when sqlstate '${taken}' then
+    end;
+    if v_settled is null then
+      r_position := null;
+      return next;
+      return;
+    end if;
+  end if;
+  v_up_to := least(p_up_to, v_settled);
+  if p_is_forward then
+    return query ${taggedPage(s, "max", "asc")};
+  else
+    return query ${taggedPage(s, "min", "desc")};
+  end if;
+end`)}`
+]
+
+/**
+ * The idempotency records that are there already. Key by key: a plan for all at once, made while the table is small, would
+ * go on to scan it when it is large.
+ */
+export const recordsThere = (s: string): string => `select null::bigint[], r.record
+      from unnest(p_keys) k (key), lateral (
+        select json_build_array(r.key, r.fingerprint, r.outcome)::text as record
+          from ${s}.idempotency r where r.key = k.key limit 1
+      ) r`
+
+/**
+ * The verdicts on all writes, in one statement, so that all are judged at the same moment.
+ */
+export const judgedAgain = (
+  s: string
+): string => `select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text
+          from (
+            select ${s}.judge(w.stream, w.expected,
+                array(select e.id from unnest(p_ids, p_writes) with ordinality as e (id, write, n)
+                  where e.write = w.n order by e.n)) as v, w.n
+              from unnest(p_streams, p_expected) with ordinality as w (stream, expected, n) offset 0
+          ) j order by j.n`
+
+// The state of a transaction that is taken back on purpose.
+const taken = "ED001"
+
+// What must not be written by others: of each item its first tag, or anything if an item has no tags.
+const exclusive = `array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),
+    p_item_tags is null or array_position(p_item_tags, null) is not null`
+
+// The offset keeps the texts from being read as arrays once more for each event.
+const items = (tags: string, types: string): string =>
+  `(select i.tags::text[] as tags, i.types::text[] as types from unnest(${tags}, ${types}) as i (tags, types) offset 0) i`
+
+// Events of an item, by the rows of its first tag.
+const matches = (s: string): string => `t.tag = i.tags[1]
+          and (i.types is null or t.type = any(i.types))
+          and (cardinality(i.tags) = 1 or (
+            select e.tags @> i.tags from ${s}.events e where e.position = t.position limit 1
+          ))`
+
+const taggedPage = (s: string, edge: string, order: string): string => `
+      select v_settled, w.edge, e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags,
+          e.data::text, e.metadata::text, e.recorded_at
+        from (
+          select ${edge}(e.position) as edge from ${s}.events e where e.position > p_after and e.position <= v_up_to
+        ) w
+        left join (
+          select distinct m.position from ${items("p_tags", "p_types")},
+            lateral (
+              select t.position from ${s}.tags t
+                where ${matches(s)} and t.position > p_after and t.position <= v_up_to
+                order by t.position ${order} limit p_limit
+            ) m
+            order by m.position ${order} limit p_limit
+        ) m on true
+        left join lateral (select * from ${s}.events e where e.position = m.position limit 1) e on true
+        order by m.position ${order}`
