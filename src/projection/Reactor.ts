@@ -84,7 +84,7 @@ export interface Reactor<out R = never> extends Required<Settings> {
 export interface Settings {
   readonly start?: Position | "now"
   readonly concurrency?: number
-  readonly retry?: Schedule.Schedule<unknown, unknown>
+  readonly retry?: Schedule.Schedule<unknown>
   readonly onFailure?: "park" | "stop" | ((error: unknown) => "park" | "stop")
   readonly maxParked?: number
 }
