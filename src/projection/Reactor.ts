@@ -161,12 +161,11 @@ export const recorded = <R = never>(options: RecordedOptions<R>): Reactor<R> => 
   const refuse = (issue: string): never => {
     throw new Error(`Reactor ${JSON.stringify(name)}: ${issue}.`)
   }
-  if (!Names.isName(name)) {
-    refuse("no store can hold that name; give it one of 1 to 200 bytes that no other has")
-  }
-  const issue = category === undefined ? undefined : Admission.categoryIssue(category)
+  const categoryIssue = category === undefined ? undefined : Admission.categoryIssue(category)
+  const issue =
+    Names.issueOf(name) ?? (categoryIssue && `its category ${JSON.stringify(category)} is none: ${categoryIssue}`)
   if (issue !== undefined) {
-    refuse(`its category ${JSON.stringify(category)} is none: ${issue}`)
+    refuse(issue)
   }
   for (const [option, value] of Object.entries({ concurrency, maxParked })) {
     if (!Number.isSafeInteger(value) || value < 1) {

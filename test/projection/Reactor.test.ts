@@ -308,6 +308,41 @@ describe("Reactor", () => {
     })
   )
 
+  it.live("a reaction may take longer than a lease, and ends when the lease is lost", () =>
+    Effect.gen(function* () {
+      const services = yield* yield* stores.SQLite
+      const told: Array<string> = []
+      const reactor = Reactor.make({
+        name: "ears",
+        source,
+        react: ({ event: { n } }) =>
+          Effect.sync(() => told.push(`begun ${n}`)).pipe(
+            Effect.andThen(n === 0 ? Effect.sleep("500 millis") : Effect.never),
+            Effect.onExit((exit) =>
+              Effect.sync(() => told.push(`${Exit.isSuccess(exit) ? "done" : "interrupted"} ${n}`))
+            )
+          )
+      })
+      yield* running(services, [reactor], { lease: "240 millis" })
+      const others = yield* running(services, [reactor], { lease: "240 millis" })
+      yield* ring(services, "a", 0, 1)
+      yield* until(
+        Effect.sync(() => told.length),
+        (count) => count === 3
+      )
+      assert.deepStrictEqual(told, ["begun 0", "done 0", "begun 1"])
+      yield* others.pause(reactor)
+      yield* until(
+        Effect.sync(() => told.length),
+        (count) => count === 4
+      )
+      assert.strictEqual(told[3], "interrupted 1")
+      const [status] = yield* others.status
+      assert.strictEqual(status!.state, "paused")
+      assert.isBelow(Number(status!.position), Number(status!.head))
+    })
+  )
+
   it.live("goes on with the trace of the event, tells how much it did, and gives the event as the cause", () =>
     Effect.gen(function* () {
       const { spans, tracer } = collector()
@@ -354,7 +389,7 @@ describe("Reactor", () => {
   it("is defined with names and numbers that make sense", () => {
     const react = () => Effect.void
     for (const [options, issue] of [
-      [{ name: "", react }, "no store can hold that name"],
+      [{ name: "", react }, "it has no name"],
       [{ name: "x".repeat(201), react }, "no store can hold that name"],
       [{ name: "a", react, category: "a-b" }, "its category"],
       [{ name: "a", react, concurrency: 0 }, "0 is no concurrency"],
