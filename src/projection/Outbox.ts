@@ -46,7 +46,7 @@ export interface Options {
   readonly category?: string | undefined
   readonly criteria?: Criteria | undefined
   readonly concurrency?: number
-  readonly retry?: Schedule.Schedule<unknown, unknown>
+  readonly retry?: Schedule.Schedule<unknown>
   readonly maxParked?: number
 }
 
@@ -124,7 +124,7 @@ export const make = (options: Options): Reactor.Reactor<Publisher> => {
 }
 
 /** What cannot help is not tried, and nothing before the receiver wants it. */
-const patient = (schedule: Schedule.Schedule<unknown, unknown>): Schedule.Schedule<unknown, unknown> =>
+const patient = (schedule: Schedule.Schedule<unknown>): Schedule.Schedule<unknown> =>
   Schedule.fromStep(
     Effect.map(
       Schedule.toStep(Schedule.while(schedule, ({ input }) => Effect.succeed(!isFinal(input)))),

@@ -161,8 +161,9 @@ export const of = <Event>(options: SourceOptions<Event>): Omit<Projection<never,
   const refuse = (issue: string): never => {
     throw new Error(`Projection ${JSON.stringify(name)}: ${issue}.`)
   }
-  if (!Names.isName(name)) {
-    refuse("no store can hold that name; give it one of 1 to 200 bytes that no other has")
+  const issue = Names.issueOf(name)
+  if (issue !== undefined) {
+    refuse(issue)
   }
   if (!Number.isSafeInteger(version) || version < 1) {
     refuse(`${version} is no version; count from 1`)

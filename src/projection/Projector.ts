@@ -11,8 +11,8 @@
  *   then *parked*, and so are later events of the same key and of the same stream, so that their order holds. All others
  *   go on. Or the projection stops, where the option says so.
  * - That the store does not answer is never an event's fault: it waits until the store is back.
- * - An event that a newer version of the program wrote is neither parked nor skipped: the projection waits until a process
- *   with the newer program takes over.
+ * - An event of a newer version than this program knows, or of a type that it does not know, is neither parked nor skipped: the
+ *   projection waits until a process with a newer program takes over.
  * - In SQLite a process that is stopped in the middle of a transaction, and not killed, holds up all writers of the file. In
  *   PostgreSQL the server ends such a transaction when the lease is over.
  *

@@ -85,7 +85,7 @@ export interface Reactor<out R = never> extends Required<Settings> {
 export interface Settings {
   readonly start?: Position | "now"
   readonly concurrency?: number
-  readonly retry?: Schedule.Schedule<unknown, unknown>
+  readonly retry?: Schedule.Schedule<unknown>
   readonly onFailure?: "park" | "stop" | ((error: unknown) => "park" | "stop")
   readonly maxParked?: number
 }
@@ -162,12 +162,11 @@ export const recorded = <R = never>(options: RecordedOptions<R>): Reactor<R> => 
   const refuse = (issue: string): never => {
     throw new Error(`Reactor ${JSON.stringify(name)}: ${issue}.`)
   }
-  if (!Names.isName(name)) {
-    refuse("no store can hold that name; give it one of 1 to 200 bytes that no other has")
-  }
-  const issue = category === undefined ? undefined : Admission.categoryIssue(category)
+  const categoryIssue = category === undefined ? undefined : Admission.categoryIssue(category)
+  const issue =
+    Names.issueOf(name) ?? (categoryIssue && `its category ${JSON.stringify(category)} is none: ${categoryIssue}`)
   if (issue !== undefined) {
-    refuse(`its category ${JSON.stringify(category)} is none: ${issue}`)
+    refuse(issue)
   }
   for (const [option, value] of Object.entries({ concurrency, maxParked })) {
     if (!Number.isSafeInteger(value) || value < 1) {

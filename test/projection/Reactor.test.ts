@@ -52,13 +52,13 @@ const hearing = (settings?: Reactor.Settings & { readonly bad?: ReadonlySet<numb
     retry: Schedule.recurs(2),
     ...settings,
     react: ({ event, id }) =>
-      Effect.suspend(() => {
+      Effect.gen(function* () {
+        yield* Effect.sleep("1 millis")
         tries.set(event.n, (tries.get(event.n) ?? 0) + 1)
         if (settings?.bad?.has(event.n) === true) {
-          return Effect.fail(new Error(`cannot hear ${event.n}`))
+          return yield* Effect.fail(`cannot hear ${event.n}`)
         }
         heard.push(`${id}:${event.n}`)
-        return Effect.void
       })
   })
   return {
@@ -81,9 +81,12 @@ describe("Reactor", () => {
           const services = yield* yield* make
           yield* ring(services, "a", 1, 2)
           const { heard, hears, reactor } = hearing()
-          const first = yield* running(services, [reactor])
-          // Also what comes before it has come to run.
+          const killed = yield* running(services, [reactor])
+          // Also what comes before it has come to run in any process.
+          assert.strictEqual(yield* services.consumers.position("reactor/ears"), yield* services.store.head)
+          yield* killed.stop
           yield* ring(services, "a", 3)
+          const first = yield* running(services, [reactor])
           yield* ring(services, "b", 4)
           yield* hears(2)
           yield* first.stop
@@ -120,9 +123,9 @@ describe("Reactor", () => {
           assert.deepStrictEqual(
             found.map(({ attempts, error, key, version }) => [key, version, attempts, error]),
             [
-              ["bell-a", 2, 3, "Error: cannot hear 1"],
+              ["bell-a", 2, 3, "cannot hear 1"],
               ["bell-a", 3, 0, undefined],
-              ["bell-b", 2, 3, "Error: cannot hear 12"],
+              ["bell-b", 2, 3, "cannot hear 12"],
               ["bell-b", 3, 0, undefined],
               ["bell-a", 4, 0, undefined]
             ]
@@ -276,16 +279,16 @@ describe("Reactor", () => {
     Effect.gen(function* () {
       const services = yield* yield* stores.memory
       const bad = new Set([2])
-      const { heard, hears, reactor } = hearing({ bad, onFailure: "stop" })
+      const { heard, hears, reactor } = hearing({ bad, onFailure: "stop", retry: Schedule.recurs(0) })
       const some = hearing({ bad: new Set([0, 4]), maxParked: 2, onFailure: () => "park" })
-      const reactors = yield* running(services, [reactor, { ...some.reactor, name: "some" }])
+      const reactors = yield* running(services, [reactor, { ...some.reactor, name: "some" }], { lease: "1 minute" })
       yield* ring(services, "a", 0, 1, 2, 3)
       yield* ring(services, "b", 4)
       const [stopped] = yield* until(
         reactors.status,
         (all) => all.every(({ state }) => state === "stopped") && all[1]!.parked > 1
       )
-      assert.strictEqual(stopped!.failure, "Error: cannot hear 2")
+      assert.strictEqual(stopped!.failure, "cannot hear 2")
       assert.deepStrictEqual(heard, ["a:0", "a:1"])
       bad.clear()
       assert.isTrue(yield* reactors.resume(reactor))
@@ -293,13 +296,50 @@ describe("Reactor", () => {
       // What was done is not done again.
       assert.deepStrictEqual(heard, ["a:0", "a:1", "a:2", "a:3", "b:4"])
 
-      assert.isTrue(yield* reactors.pause(reactor))
+      // By whom that is asked makes no difference.
+      const others = yield* running(services, [])
+      assert.isTrue(yield* others.pause(reactor))
       yield* ring(services, "a", 5)
       yield* Effect.sleep("50 millis")
       assert.strictEqual(heard.length, 5)
       assert.isTrue(yield* reactors.resume(reactor))
       yield* hears(6)
       assert.isFalse(yield* reactors.pause({ name: "unknown" }))
+    })
+  )
+
+  it.live("a reaction may take longer than a lease, and ends when the lease is lost", () =>
+    Effect.gen(function* () {
+      const services = yield* yield* stores.SQLite
+      const told: Array<string> = []
+      const reactor = Reactor.make({
+        name: "ears",
+        source,
+        react: ({ event: { n } }) =>
+          Effect.sync(() => told.push(`begun ${n}`)).pipe(
+            Effect.andThen(n === 0 ? Effect.sleep("500 millis") : Effect.never),
+            Effect.onExit((exit) =>
+              Effect.sync(() => told.push(`${Exit.isSuccess(exit) ? "done" : "interrupted"} ${n}`))
+            )
+          )
+      })
+      yield* running(services, [reactor], { lease: "240 millis" })
+      const others = yield* running(services, [reactor], { lease: "240 millis" })
+      yield* ring(services, "a", 0, 1)
+      yield* until(
+        Effect.sync(() => told.length),
+        (count) => count === 3
+      )
+      assert.deepStrictEqual(told, ["begun 0", "done 0", "begun 1"])
+      yield* others.pause(reactor)
+      yield* until(
+        Effect.sync(() => told.length),
+        (count) => count === 4
+      )
+      assert.strictEqual(told[3], "interrupted 1")
+      const [status] = yield* others.status
+      assert.strictEqual(status!.state, "paused")
+      assert.isBelow(Number(status!.position), Number(status!.head))
     })
   )
 
@@ -342,14 +382,14 @@ describe("Reactor", () => {
         ({ id }) => id === "effect_decider_consumer_events_total"
       )!
       assert.deepInclude(counted, { attributes: { consumer: "reactor/answer" } })
-      assert.strictEqual(Number((counted.state as Metric.CounterState<number>).count), 1)
+      assert.strictEqual((counted.state as Metric.CounterState<number>).count, 1)
     })
   )
 
   it("is defined with names and numbers that make sense", () => {
     const react = () => Effect.void
     for (const [options, issue] of [
-      [{ name: "", react }, "no store can hold that name"],
+      [{ name: "", react }, "it has no name"],
       [{ name: "x".repeat(201), react }, "no store can hold that name"],
       [{ name: "a", react, category: "a-b" }, "its category"],
       [{ name: "a", react, concurrency: 0 }, "0 is no concurrency"],

@@ -46,7 +46,12 @@ export const reactors = "reactor/"
 export const reactorOf = ({ name }: { readonly name: string }): string => `${reactors}${name}`
 
 /**
- * Whether every store can hold a name.
+ * What is wrong with a name, if something is.
  */
-export const isName = (name: string): boolean =>
-  name !== "" && name.isWellFormed() && !name.includes("\u0000") && new TextEncoder().encode(name).length <= 200
+export const issueOf = (name: string): string | undefined => {
+  if (name === "") {
+    return "it has no name; give it one that no other has"
+  }
+  const isStorable = name.isWellFormed() && !name.includes("\u0000") && new TextEncoder().encode(name).length <= 200
+  return isStorable ? undefined : "no store can hold that name; give it one of at most 200 bytes"
+}

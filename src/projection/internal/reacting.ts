@@ -331,7 +331,7 @@ class Round {
 }
 
 /** The schedule decides on what the reaction failed with. */
-const onError = (schedule: Schedule.Schedule<unknown, unknown>): Schedule.Schedule<unknown, Failing.Handled> =>
+const onError = (schedule: Schedule.Schedule<unknown>): Schedule.Schedule<unknown, Failing.Handled> =>
   Schedule.fromStep(
     Effect.map(
       Schedule.toStep(schedule),
