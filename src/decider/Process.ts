@@ -147,11 +147,11 @@ export interface Timed<in out Event, in out State, out Command> extends Process<
  *
  * const Inviting = Process.make({
  *   initialState,
- *   evolve: (_, event: Event) =>
+ *   evolve: (_: State, event: Event): State =>
  *     event._tag === "Invited"
  *       ? { remindAt: DateTime.add(event.at, { days: 3 }) }
  *       : event._tag === "WaitedLong"
- *       ? { reminding: true as const }
+ *       ? { reminding: true }
  *       : {},
  *   react: (_, event) => event._tag === "WaitedLong" ? [remind] : [],
  *   resume: ({ reminding }) => reminding ? [remind] : []
@@ -168,9 +168,9 @@ export interface Timed<in out Event, in out State, out Command> extends Process<
  * @category constructors
  * @since 0.1.0
  */
-export const withDeadlines = <Event, State, Command>(
+export const withDeadlines = <Event, State, Command, const Given extends ReadonlyArray<Deadline<NoInfer<Event>>>>(
   self: Process<Event, State, Command>,
-  deadlines: (state: NoInfer<State>) => ReadonlyArray<Deadline<NoInfer<Event>>>
+  deadlines: (state: NoInfer<State>) => Given
 ): Timed<Event, State, Command> => ({ ...self, deadlines })
 
 /**

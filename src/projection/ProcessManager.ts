@@ -184,7 +184,7 @@ export const to = <Command, const Answer, Handler extends HandlerKey, const Give
       Effect.matchEffect(handler.execute(options.id(command), options.command(command) as never, { commandId }), {
         onSuccess: () => Effect.succeed(undefined),
         onFailure: (error) => {
-          const refused = isStoreError(error) ? undefined : options.onRefused(command, error as RefusalOf<Handler>)
+          const refused = isStoreError(error) ? undefined : options.onRefused(command, error)
           return refused === undefined
             ? Effect.fail<unknown>(error)
             : Effect.succeed(refused as Exclude<Answer, undefined>)
@@ -350,9 +350,93 @@ export const instance = <Event, State>(
  * Runs process managers on the current store until the scope ends. Any number of processes may; of each manager, one at a time
  * does the work.
  *
- * **Example** (Parcels that are paid within three days, or cancelled)
+ * **Example** (Orders that are paid within three days, or cancelled)
  *
  * ```ts
+ * import { DateTime, Effect, Layer, Result, Schema } from "effect"
+ * import { TestClock } from "effect/testing"
+ * import { Category, CommandHandler, Decider, EventSchema, Process, ProcessManager } from "effect-decider"
+ * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+ *
+ * const OrderEvent = Schema.TaggedUnion({ Placed: {}, Paid: {}, Cancelled: {} })
+ * type OrderEvent = typeof OrderEvent.Type
+ *
+ * const OrderCategory = Category.make("order", {
+ *   decider: Decider.make({
+ *     initialState: "new",
+ *     decide: (command: OrderEvent["_tag"], state) =>
+ *       state === "Paid" || state === "Cancelled" ? Result.fail(`it is ${state}`) : Result.succeed([{ _tag: command }]),
+ *     evolve: (_, event: OrderEvent) => event._tag
+ *   }),
+ *   events: EventSchema.make({ event: OrderEvent }),
+ *   refusal: Schema.String
+ * })
+ * class Orders extends CommandHandler.Service<Orders>()("app/Orders", { category: OrderCategory }) {}
+ *
+ * const Seen = Schema.TaggedUnion({
+ *   Placed: { order: Schema.String, payUntil: Schema.DateTimeUtc },
+ *   Overdue: {},
+ *   Over: {}
+ * })
+ * type Seen = typeof Seen.Type
+ * interface State { readonly order: string; readonly payUntil?: DateTime.Utc; readonly stage: "waiting" | "cancelling" | "over" }
+ *
+ * const cancel = ({ order, stage }: State) =>
+ *   stage === "cancelling" ? [{ key: "cancel", command: { _tag: "CancelOrder" as const, order } }] : []
+ *
+ * const Paying = Process.withDeadlines(
+ *   Process.make({
+ *     initialState: { order: "", stage: "waiting" },
+ *     evolve: ({ order }: State, event: Seen): State =>
+ *       event._tag === "Placed"
+ *         ? { order: event.order, payUntil: event.payUntil, stage: "waiting" }
+ *         : { order, stage: event._tag === "Overdue" ? "cancelling" : "over" },
+ *     react: (state, event) => event._tag === "Overdue" ? cancel(state) : [],
+ *     resume: cancel,
+ *     isTerminal: ({ stage }) => stage === "over"
+ *   }),
+ *   ({ payUntil }) =>
+ *     payUntil === undefined ? [] : [{ key: "payment", dueAt: payUntil, event: Seen.cases.Overdue.make({}) }]
+ * )
+ *
+ * const PayingManager = ProcessManager.make(Paying, {
+ *   name: "paying",
+ *   events: EventSchema.make({ event: Seen }),
+ *   sources: [
+ *     ProcessManager.from(OrderCategory, {
+ *       Placed: ({ id, recorded }) => ({
+ *         instance: id,
+ *         event: Seen.cases.Placed.make({ order: id, payUntil: DateTime.add(recorded.recordedAt, { days: 3 }) })
+ *       }),
+ *       Paid: ({ id }) => ({ instance: id, event: Seen.cases.Over.make({}) }),
+ *       Cancelled: ({ id }) => ({ instance: id, event: Seen.cases.Over.make({}) })
+ *     })
+ *   ],
+ *   commands: {
+ *     CancelOrder: ProcessManager.to(Orders, {
+ *       id: ({ order }) => order,
+ *       command: () => "Cancelled",
+ *       onRefused: () => Seen.cases.Over.make({})
+ *     })
+ *   }
+ * })
+ *
+ * const program = Effect.gen(function*() {
+ *   const orders = yield* Orders
+ *   yield* orders.execute("1", "Placed")
+ *   yield* orders.execute("2", "Placed")
+ *   yield* TestClock.adjust("2 days")
+ *   yield* orders.execute("1", "Paid")
+ *   yield* TestClock.adjust("2 days")
+ *   return [(yield* orders.state("1")).state, (yield* orders.state("2")).state]
+ * })
+ *
+ * const live = ProcessManager.layer([PayingManager]).pipe(
+ *   Layer.provideMerge(Orders.layer),
+ *   Layer.provideMerge(MemoryEventStore.layer),
+ *   Layer.provideMerge(TestClock.layer())
+ * )
+ * await Effect.runPromise(Effect.provide(program, live)) // => ["Paid", "Cancelled"]
  * ```
  *
  * @category layers
@@ -369,7 +453,7 @@ export const layer = <const P extends NonEmptyReadonlyArray<ProcessManager<any, 
       const deadlines = yield* Deadlines
       const reactors = managers.map((manager: ProcessManager<any, any, ManagerServices<P[number]>>) => {
         const managing = Managing.make(manager, { store, deadlines })
-        return { ...reactor(manager, managing.react), beside: managing.triggering }
+        return { ...reactor(manager, managing.react), concerns: managing.concerns, beside: managing.triggering }
       })
       return yield* Reactor.start(reactors, options)
     })
@@ -391,14 +475,16 @@ const reactor = <R>(
 ): Reactor.Reactor<R> => {
   const heard = sources.map(({ source }) => Projection.of({ name, source }))
   const [first, ...others] = heard
-  // What comes of several categories is told by its type.
-  const types = new Set(sources.flatMap(({ source }) => source.events.shapes.map(({ type }) => type)))
-  return Reactor.recorded({
-    ...settings,
-    name,
-    react,
-    ...(others.length === 0
+  const range =
+    others.length === 0
       ? { category: first!.source.name, criteria: first!.criteria }
-      : { criteria: Criteria.types(...([...types] as [string, ...Array<string>])) })
-  })
+      : // Of a category all is read, so that a type which only a newer program knows is not passed over.
+        { criteria: heard.some(({ source }) => source.name !== undefined) ? Criteria.all : typesOf(heard) }
+  return Reactor.recorded({ ...settings, ...range, name, react })
+}
+
+const typesOf = (heard: ReadonlyArray<{ readonly source: Projection.Source<any> }>): Criteria.Criteria => {
+  const types = heard.flatMap(({ source }) => source.events.shapes.map(({ type }) => type))
+  // There is one: a source without any is refused.
+  return Criteria.types(...([...new Set(types)] as [string, ...Array<string>]))
 }

@@ -53,7 +53,10 @@ import { defaultRetry } from "./Projector.ts"
 import * as Subscription from "./Subscription.ts"
 
 /**
- * What is done about events, and, with `beside`, what else is done in the process that does it, for as long as it does.
+ * What is done about events.
+ *
+ * - `concerns`: whether there is something to do about an event; what does not concern it is passed over.
+ * - `beside`: what else is done in the process that does it, for as long as it does.
  *
  * @category models
  * @since 0.1.0
@@ -63,6 +66,7 @@ export interface Reactor<out R = never> extends Required<Settings> {
   readonly category: string | undefined
   readonly criteria: Criteria.Criteria
   readonly react: (event: RecordedEvent) => Effect.Effect<unknown, unknown, R>
+  readonly concerns?: ((event: RecordedEvent) => boolean) | undefined
   readonly beside?: Effect.Effect<never, StoreUnavailable | CommitUnknown, R> | undefined
 }
 
@@ -292,7 +296,7 @@ export const start = Effect.fnUntraced(function* <R = never>(
     nudges.set(consumer, yield* Queue.sliding<void>(1))
   }
   for (const reactor of reactors) {
-    const { beside, category, concurrency, criteria, maxParked, name, onFailure, react, retry } = reactor
+    const { beside, category, concerns, concurrency, criteria, maxParked, name, onFailure, react, retry } = reactor
     const consumer = Names.reactorOf(reactor)
     const begin = reactor.start === "now" ? yield* store.head : reactor.start
     // From here on it is known, and misses nothing, even if it does not come to run in this process.
@@ -303,7 +307,7 @@ export const start = Effect.fnUntraced(function* <R = never>(
       start: begin,
       settings: { lease, retry, onFailure: "park", maxParked, pages: 1 },
       setUp: Effect.void,
-      apply: ([event]) => Tracing.reaction(react(event), { name, event }),
+      apply: ([event]) => (concerns?.(event) === false ? Effect.void : Tracing.reaction(react(event), { name, event })),
       beside,
       keysOf: () => []
     }

@@ -20,6 +20,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as Utf8 from "../store/internal/utf8.ts"
 
 /**
  * A secret that cannot be used, or none at all.
@@ -244,11 +245,9 @@ const toKey = (secret: Redacted.Redacted): Effect.Effect<Mac.Key, InvalidSecret>
     : Effect.orDie(Mac.key(Mac.hmacSha256, bytes.success))
 }
 
-const utf8 = new TextEncoder()
-
 const concat = (prefix: string, body: string | Uint8Array): Uint8Array => {
-  const head = utf8.encode(prefix)
-  const tail = typeof body === "string" ? utf8.encode(body) : body
+  const head = Utf8.encode(prefix)
+  const tail = typeof body === "string" ? Utf8.encode(body) : body
   const all = new Uint8Array(head.length + tail.length)
   all.set(head)
   all.set(tail, head.length)

@@ -5,7 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { SqlClient } from "effect/sql/SqlClient"
-import { Consumers, DocumentStore } from "effect-decider"
+import { Consumers, Deadlines, DocumentStore } from "effect-decider"
 import * as MemoryEventStore from "../../src/layers/MemoryEventStore.ts"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import * as SqliteEventStore from "../../src/layers/SqliteEventStore.ts"
@@ -13,10 +13,13 @@ import { EventStore } from "../../src/store/EventStore.ts"
 import * as Sqlite from "../layers/fixtures/sqlite.ts"
 import * as Postgres from "../support/Postgres.ts"
 
-const services = <R>(context: Context.Context<R | EventStore | Consumers.Consumers | DocumentStore.DocumentStore>) => ({
-  context: context as Context.Context<EventStore | Consumers.Consumers | DocumentStore.DocumentStore>,
+type All = EventStore | Consumers.Consumers | Deadlines.Deadlines | DocumentStore.DocumentStore
+
+const services = <R>(context: Context.Context<R | All>) => ({
+  context: context as Context.Context<All>,
   store: Context.get(context, EventStore),
   consumers: Context.get(context, Consumers.Consumers),
+  deadlines: Context.get(context, Deadlines.Deadlines),
   documents: Context.get(context, DocumentStore.DocumentStore),
   sql: Context.getOrUndefined(context as Context.Context<never>, SqlClient)
 })

@@ -27,11 +27,13 @@ export const make = (sql: SqlClient, name: string): Deadlines["Service"] => {
     change: (added, removed) =>
       Effect.gen(function* () {
         for (const { dueAt, instance, key, process } of added) {
+          // One that is there is locked, so that nobody removes it before this transaction is over.
           yield* run(
             "schedule",
             sql`
             insert into ${table} (process, instance, key, due_at, wake_at, attempts)
-              values (${process}, ${instance}, ${key}, ${dueAt}, ${dueAt}, 0) on conflict do nothing`
+              values (${process}, ${instance}, ${key}, ${dueAt}, ${dueAt}, 0)
+              on conflict (process, instance, key, due_at) do update set due_at = excluded.due_at`
           )
         }
         for (const deadline of removed) {

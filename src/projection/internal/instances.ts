@@ -170,26 +170,60 @@ export class Instances<Event, State> {
     reached?: Deadlines.Deadline
   ): Effect.Effect<Recorded<State>, Failure> {
     return Effect.gen({ self: this }, function* () {
-      let known = yield* this.known(instance)
+      const { process } = this.definition
+      const kept = this.recent.get(instance)
+      let known = kept ?? (yield* this.reload(instance))
+      let isFresh = kept === undefined
       while (true) {
-        const { process } = this.definition
-        const input = known.ids.has(id) || process.isTerminal(known.state) ? undefined : inputOf(known.state)
+        const isOver = process.isTerminal(known.state)
+        const input = isOver || known.ids.has(id) ? undefined : inputOf(known.state)
         if (input === undefined) {
-          return { known, commands: undefined }
+          if (isFresh || isOver) {
+            return { known, commands: undefined }
+          }
+        } else {
+          const done = yield* Effect.result(this.append(instance, id, input, known, reached))
+          if (Result.isFailure(done) && done.failure._tag !== "VersionConflict") {
+            this.forget(instance)
+            return yield* Effect.fail(done.failure)
+          }
+          if (Result.isSuccess(done) && done.success !== undefined) {
+            this.recent.set(instance, done.success.known)
+            return done.success
+          }
         }
-        const done = yield* Effect.result(this.append(instance, id, input, known, reached))
-        if (Result.isFailure(done) && done.failure._tag !== "VersionConflict") {
-          this.forget(instance)
-          return yield* Effect.fail(done.failure)
-        }
-        if (Result.isSuccess(done) && done.success !== undefined) {
-          this.recent.set(instance, done.success.known)
-          return done.success
-        }
-        // Somebody else was faster, perhaps with the very same.
+        // Somebody else was faster, perhaps with the very same; or no append has shown that what is known is still so.
         known = yield* this.reload(instance)
+        isFresh = true
       }
     })
+  }
+
+  /**
+   * Removes a deadline that is done with, unless it stands again; `id` is that of its input. Who schedules it at the same time in another
+   * program either finds the row and keeps it, or puts it there anew.
+   */
+  settle(deadline: Deadlines.Deadline, id: EventId): Effect.Effect<void, Failure> {
+    const { instance } = deadline
+    return Effect.gen({ self: this }, function* () {
+      const { ids, state, version } = yield* this.known(instance)
+      if (this.standingAs(deadline, state) !== undefined && !ids.has(id)) {
+        return
+      }
+      const check = this.store.append({
+        stream: this.streamOf(instance),
+        expected: ExpectedVersion.Exact(version),
+        events: []
+      })
+      // In this order: the row is locked when the version is looked at.
+      const removed = this.store.withTransaction(Effect.andThen(this.deadlines.change([], [deadline]), check))
+      yield* Effect.catchTag(removed, "VersionConflict", () => Effect.sync(() => this.forget(instance)))
+    })
+  }
+
+  /** A deadline, if it stands in a state. */
+  standingAs({ dueAt, key }: Deadlines.Deadline, state: State): Deadline<Event> | undefined {
+    return standing(this.definition, state).find((one) => one.key === key && millisOf(one) === dueAt)
   }
 
   /** Nothing comes back when the input is there already. */
@@ -221,11 +255,11 @@ export class Instances<Event, State> {
         commands.push(...process.react(state, event))
       }
       const rows = (state: State) =>
-        standing(definition, state).map(({ dueAt, key }): Deadlines.Deadline => ({
+        standing(definition, state).map((one): Deadlines.Deadline => ({
           process: definition.name,
           instance,
-          key,
-          dueAt: Math.floor(dueAt.epochMilliseconds)
+          key: one.key,
+          dueAt: millisOf(one)
         }))
       const [before, after] = [rows(known.state), rows(state)]
       const invalid = after.find(({ dueAt, key }) => !Failing.isKey(key) || !Number.isSafeInteger(dueAt))
@@ -265,6 +299,9 @@ export class Instances<Event, State> {
     return StreamId.make(this.definition.name, instance)
   }
 }
+
+// As stores keep them.
+const millisOf = ({ dueAt }: Deadline<unknown>): number => Math.floor(dueAt.epochMilliseconds)
 
 const missing = (
   some: ReadonlyArray<Deadlines.Deadline>,

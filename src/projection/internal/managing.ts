@@ -19,14 +19,16 @@ import * as Tracing from "../../store/Tracing.ts"
 import type { Deadline, Deadlines, Stored } from "../Deadlines.ts"
 import type { ProcessManager } from "../ProcessManager.ts"
 import * as Failing from "./failing.ts"
-import { idOf, Instances, standing } from "./instances.ts"
+import { idOf, Instances } from "./instances.ts"
 import * as Making from "./making.ts"
 
 /**
- * - `react`: what is done about an event.
+ * - `concerns`: whether a process hears of an event.
+ * - `react`: what is done about it.
  * - `triggering`: waits for deadlines, and does what is due.
  */
 export interface Managing<R> {
+  readonly concerns: (event: RecordedEvent) => boolean
   readonly react: (event: RecordedEvent) => Effect.Effect<void, unknown, R>
   readonly triggering: Effect.Effect<never, StoreUnavailable | CommitUnknown, R>
 }
@@ -49,44 +51,40 @@ export const make = <Event, State, R>(
     inputOf: (state: State) => Event | undefined,
     reached?: Deadline
   ): Effect.Effect<void, unknown, R> =>
-    instances.alone(
-      instance,
-      Effect.gen(function* () {
-        const { commands, known } = yield* instances.record(instance, id, inputOf, reached)
-        const waiting: Array<Keyed<any>> = [...(commands ?? process.resume(known.state))]
-        const sent = new Set<string>()
-        for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-          const { command, key } = next
-          if (sent.has(key)) {
-            continue
-          }
-          sent.add(key)
-          const refused = yield* routes[command._tag as string]!.send(
-            command,
-            yield* idOf(name, instance, "command", key)
-          )
-          yield* metrics.sent(refused === undefined ? "accepted" : "refused")
-          if (refused !== undefined) {
-            const refusal = yield* idOf(name, instance, "refusal", key)
-            const after = yield* instances.record(instance, refusal, () => refused)
-            waiting.push(...(after.commands ?? process.resume(after.known.state)))
-          }
+    Effect.gen(function* () {
+      const { commands, known } = yield* instances.record(instance, id, inputOf, reached)
+      const waiting: Array<Keyed<any>> = [...(commands ?? process.resume(known.state))]
+      const sent = new Set<string>()
+      let isWanted = (_: string) => true
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        const { command, key } = next
+        if (sent.has(key) || !isWanted(key)) {
+          continue
         }
-      })
-    )
+        sent.add(key)
+        const commandId = yield* idOf(name, instance, "command", key)
+        const refused = yield* routes[command._tag as string]!.send(command, commandId)
+        yield* metrics.sent(refused === undefined ? "accepted" : "refused")
+        if (refused !== undefined) {
+          const refusal = yield* idOf(name, instance, "refusal", key)
+          const after = yield* instances.record(instance, refusal, () => refused)
+          const pending = process.resume(after.known.state)
+          waiting.push(...(after.commands ?? pending))
+          // After a crash, what a refusal has made superfluous would not be sent either.
+          isWanted = (key) => pending.some((one) => one.key === key)
+        }
+      }
+    })
 
   const trigger = (deadline: Stored): Effect.Effect<void, unknown, R> =>
     Effect.gen(function* () {
       const { dueAt, instance, key } = deadline
       const id = yield* idOf(name, instance, "deadline", key, dueAt)
       const { last } = yield* instances.known(instance)
-      const inputOf = (state: State) =>
-        standing(manager, state).find((one) => one.key === key && Math.floor(one.dueAt.epochMilliseconds) === dueAt)
-          ?.event
-      const done = step(instance, id, inputOf, deadline)
+      const done = step(instance, id, (state) => instances.standingAs(deadline, state)?.event, deadline)
       // It goes on with what the process saw last.
-      yield* last === undefined ? done : Tracing.reaction(done, { name, event: last })
-      yield* deadlines.change([], [deadline])
+      const traced = last === undefined ? done : Tracing.reaction(done, { name, event: last })
+      yield* instances.alone(instance, Effect.andThen(traced, instances.settle(deadline, id)))
       yield* metrics.triggered
     })
 
@@ -104,12 +102,17 @@ export const make = <Event, State, R>(
       )
     )
 
+  /** The sources of an event; what the process has seen itself is none. */
+  const sourcesOf = ({ stream, type }: RecordedEvent) => {
+    const category = StreamId.category(stream)
+    return category === name ? [] : sources.filter(({ source }) => hears(source, category, type))
+  }
+
   return {
-    react: (recorded) => {
-      const category = StreamId.category(recorded.stream)
-      const heard = category === name ? [] : sources.filter(({ source }) => hears(source, category, recorded.type))
-      return Effect.forEach(
-        heard,
+    concerns: (recorded) => sourcesOf(recorded).length > 0,
+    react: (recorded) =>
+      Effect.forEach(
+        sourcesOf(recorded),
         ({ meaning, source }) =>
           Effect.gen(function* () {
             for (const entry of yield* Making.decodeAll(source, [recorded])) {
@@ -117,20 +120,24 @@ export const make = <Event, State, R>(
               const inputs = meant === undefined ? [] : "instance" in meant ? [meant] : meant
               for (const [i, { event, instance }] of inputs.entries()) {
                 const id = yield* idOf(name, instance, "event", recorded.id, source.name ?? "", entry.part, i)
-                yield* step(instance, id, () => event)
+                yield* instances.alone(
+                  instance,
+                  step(instance, id, () => event)
+                )
               }
             }
           }),
         { discard: true }
-      )
-    },
+      ),
     triggering: Effect.gen(function* () {
       while (true) {
         instances.scheduled.closeUnsafe()
         const found = yield* deadlines.list(name)
         const now = yield* Clock.currentTimeMillis
         const due = found.filter(({ wakeAt }) => wakeAt <= now)
-        yield* Effect.forEach(due, attempt, { concurrency: 8, discard: true })
+        // What an instance has waited for comes in the order of its times.
+        const byInstance = Map.groupBy(due, ({ instance }) => instance).values()
+        yield* Effect.forEach(byInstance, Effect.forEach(attempt, { discard: true }), { concurrency: 8, discard: true })
         const next = found[due.length]
         if (due.length === 0 || next !== undefined) {
           // Others may add some: who has lost the lease, and does not know it yet.

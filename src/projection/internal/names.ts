@@ -1,6 +1,7 @@
 /**
  * The names that projections and reactors have in the database.
  */
+import * as Json from "../../store/internal/json.ts"
 
 /**
  * What a projection is known by.
@@ -52,6 +53,6 @@ export const issueOf = (name: string): string | undefined => {
   if (name === "") {
     return "it has no name; give it one that no other has"
   }
-  const isStorable = name.isWellFormed() && !name.includes("\u0000") && new TextEncoder().encode(name).length <= 200
+  const isStorable = name.isWellFormed() && !name.includes("\u0000") && Json.utf8Length(name) <= 200
   return isStorable ? undefined : "no store can hold that name; give it one of at most 200 bytes"
 }
