@@ -146,7 +146,7 @@ describe("GoldenFold", () => {
         decider: Decider.make({
           initialState: [] as ReadonlyArray<string>,
           decide: ({ text }: typeof Note.Type) => Result.succeed([Noted.cases.Noted.make({ text })]),
-          evolve: (state, { text }: typeof Noted.Type) => [...state, text]
+          evolve: (state: ReadonlyArray<string>, { text }: typeof Noted.Type) => [...state, text]
         }),
         events: EventSchema.make({ event: Noted, tags: ({ text }) => [`text:${text}`] }),
         state: Schema.Array(Schema.String)
