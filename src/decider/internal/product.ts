@@ -17,7 +17,7 @@ export const initialStates = (parts: Parts): any => {
   return states
 }
 
-/** An event goes to the one part it is labelled with. One look-up, however many parts there are. */
+/** An event goes to the one part it is labelled with: one look-up, and a shallow copy of the states. */
 export const evolveLabelled =
   (parts: Parts) =>
   (states: any, { _tag, event }: any) => {
