@@ -100,7 +100,12 @@ export const make = <State, Event>(options: {
  *
  * const Sum = View.make({ initialState: 0, evolve: (sum: number, by: number) => sum + by })
  *
- * View.fold(View.combine({ title: View.of("Takings"), sum: Sum }), [3, 4]) // => { title: "Takings", sum: 7 }
+ * const Titled = View.map2(View.of("Takings"), Sum, {
+ *   get: ([title, sum]) => ({ title, sum }),
+ *   set: ({ sum, title }) => [title, sum]
+ * })
+ *
+ * View.fold(Titled, [3, 4]) // => { title: "Takings", sum: 7 }
  * ```
  *
  * @see {@link map2} whose unit it is
