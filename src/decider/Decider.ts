@@ -790,8 +790,8 @@ export const empty: Decider<never, undefined, never> = {
  *
  * **Details**
  *
- * A command goes to the decider of its label, and so do its events; the others do not see them. Whatever the number of
- * parts, a command costs one look-up, and an event one look-up and a shallow copy of the states.
+ * A command goes to the decider of its label, and so do its events; the others do not see them. Each finds its part by one
+ * look-up, whatever the number of parts. An event that changes a state costs a shallow copy of all of them besides.
  *
  * - Sides are independent: `fold(composeAll(ds), events)[label] = fold(ds[label], events of label)`.
  * - `composeAll` is associative up to relabelling, and the order of its parts does not matter.

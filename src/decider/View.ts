@@ -445,8 +445,8 @@ export const combine = <const Parts extends { readonly [label: string]: View.Any
  *
  * **Details**
  *
- * The read half of `Decider.composeAll`: `fold(composeAll(vs), events)[label] = fold(vs[label], events of label)`, and an event
- * costs one look-up and a shallow copy of the states.
+ * The read half of `Decider.composeAll`: `fold(composeAll(vs), events)[label] = fold(vs[label], events of label)`. An event
+ * finds its part by one look-up; when it changes that state, it costs a shallow copy of all of them besides.
  *
  * **Example** (Two sums)
  *

@@ -118,9 +118,9 @@ const once = (given: ReadonlyArray<Given>): ReadonlyArray<Given> =>
       const [first] = answers
       assert.isDefined(first, `seed ${seed}: ${commandId} was never answered`)
       for (const { outcome } of answers) {
-        assert.deepStrictEqual(outcome, first!.outcome, `seed ${seed}: ${commandId} was answered otherwise`)
+        assert.deepStrictEqual(outcome, first.outcome, `seed ${seed}: ${commandId} was answered otherwise`)
       }
-      return { ...first!, started: Math.min(...calls.map(({ started }) => started)) }
+      return { ...first, started: Math.min(...calls.map(({ started }) => started)) }
     }
   )
 

@@ -121,7 +121,10 @@ Process.collectFold(Refund, 0, ["noise"])
 const PaidEvents = EventSchema.make({ event: PaidEvent })
 const renamed = EventSchema.mapType(PaidEvents, (type) => `x.${type}`)
 isTrue<Equals<typeof renamed, EventSchema.EventSchema<Paid>>>()
-const renamedLast = pipe(PaidEvents, EventSchema.mapType(length as never))
+const renamedLast = pipe(
+  PaidEvents,
+  EventSchema.mapType((type) => `x.${type}`)
+)
 isTrue<Equals<typeof renamedLast, typeof renamed>>()
 // @ts-expect-error: a type is a text
 EventSchema.mapType(PaidEvents, length)
