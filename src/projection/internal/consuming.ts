@@ -46,6 +46,7 @@ export interface Tools {
  * - `apply`: what is made of events, in their order, in the transaction that moves the checkpoint over them. It may be called
  *   again with the same events, in another transaction, after one that failed.
  * - `keysOf`: what the events must be in order by. An event waits behind a parked one that shares a key or the stream with it.
+ * - `concerns`: whether there is something to do with an event at all; if not it waits behind none.
  */
 export interface Work<R> {
   readonly consumer: string
@@ -55,6 +56,7 @@ export interface Work<R> {
   readonly setUp: Effect.Effect<unknown, unknown, R>
   readonly apply: (events: NonEmptyReadonlyArray<RecordedEvent>) => Effect.Effect<unknown, unknown, R>
   readonly keysOf: (event: RecordedEvent) => ReadonlyArray<string>
+  readonly concerns?: ((event: RecordedEvent) => boolean) | undefined
 }
 
 /**
@@ -383,7 +385,7 @@ export class Holding<R> {
     if (!this.hasParked) {
       return Effect.succeed({ free: events, behind: [] })
     }
-    const keys = events.map((event) => this.keysOf(event))
+    const keys = events.map((event) => (this.work.concerns?.(event) === false ? [] : this.keysOf(event)))
     return Effect.map(this.tools.consumers.parkedKeys(this.work.consumer, [...new Set(keys.flat())]), (parked) => {
       const free: Array<RecordedEvent> = []
       const behind: Array<ToPark> = []
