@@ -11,7 +11,7 @@ import * as MemoryPublisher from "../../src/layers/MemoryPublisher.ts"
 import { Any } from "../../src/store/ExpectedVersion.ts"
 import { Chance } from "../../src/testing/internal/chance.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
-import { type Services, stores } from "./stores.ts"
+import { type Services, silently, stores } from "./stores.ts"
 
 const envelope = CloudEvent.envelope({ source: "/bells" })
 
@@ -40,7 +40,7 @@ const publishing = Effect.fnUntraced(function* (services: Services, options?: Pa
   const outbox = Outbox.make({ name: "bells", envelope, start: Position.origin, ...options })
   const layer = Layer.provide(Layer.fresh(Reactor.layer([outbox])), Layer.succeed(Publisher.Publisher, receiver))
   const reactors = yield* Effect.map(
-    Effect.provideContext(Layer.build(layer), services.context),
+    silently(Effect.provideContext(Layer.build(layer), services.context)),
     Context.get(Reactor.Reactors)
   )
   const published = SubscriptionRef.get(Context.get(context, MemoryPublisher.Published))
@@ -175,7 +175,8 @@ describe("Outbox", () => {
             Effect.provide(
               Layer.provide(Layer.fresh(Reactor.layer([outbox])), Layer.succeed(Publisher.Publisher, receiver))
             ),
-            Effect.provideContext(services.context)
+            Effect.provideContext(services.context),
+            silently
           )
 
         for (let round = 0; round < 3; round++) {

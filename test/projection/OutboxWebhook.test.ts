@@ -17,7 +17,7 @@ import { createServer } from "node:http"
 import * as WebhookPublisher from "../../src/layers/WebhookPublisher.ts"
 import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
-import { type Services, stores } from "./stores.ts"
+import { type Services, silently, stores } from "./stores.ts"
 
 const ours = Redacted.make("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 const theirs = Redacted.make("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
@@ -97,7 +97,10 @@ describe("Outbox to a webhook", () => {
           Layer.provide(Layer.effect(Publisher.Publisher, publisher)),
           Layer.provide(Layer.fresh(FetchHttpClient.layer))
         )
-        const context = yield* Effect.provideContext(Layer.buildWithScope(layer, scope), services.context)
+        const context = yield* Layer.buildWithScope(layer, scope).pipe(
+          Effect.provideContext(services.context),
+          silently
+        )
         return { ...Context.get(context, Reactor.Reactors), stop: Scope.close(scope, Exit.void) }
       })
 

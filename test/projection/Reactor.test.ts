@@ -26,7 +26,7 @@ import {
 import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
 import { collector } from "../store/fixtures/telemetry.ts"
-import { type Services, stores } from "./stores.ts"
+import { type Services, silently, stores } from "./stores.ts"
 
 const BellEvent = Schema.TaggedUnion({ Rung: { n: Schema.Int } })
 const source = { name: "bell", events: EventSchema.make({ event: BellEvent }) }
@@ -47,7 +47,7 @@ const running = Effect.fnUntraced(function* (
   const scope = yield* Scope.make()
   yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
   const layer = Layer.fresh(Reactor.layer(reactors, { lease: "600 millis", ...options }))
-  const context = yield* Layer.buildWithScope(layer, scope).pipe(Effect.provideContext(services.context))
+  const context = yield* Layer.buildWithScope(layer, scope).pipe(Effect.provideContext(services.context), silently)
   return { ...Context.get(context, Reactor.Reactors), stop: Scope.close(scope, Exit.void) }
 })
 
