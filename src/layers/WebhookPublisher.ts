@@ -174,7 +174,8 @@ const beginning = (response: HttpClientResponse.HttpClientResponse): Effect.Effe
     Effect.map((text) =>
       Option.getOrElse(text, () => "")
         .slice(0, 300)
-        .trim()
+        .replace(/[.\s]+$/, "")
+        .trimStart()
     ),
     Effect.timeoutOrElse({ duration: "1 second", orElse: () => Effect.succeed("") }),
     Effect.catch(() => Effect.succeed(""))

@@ -114,7 +114,11 @@ export const make = (options: Options): Reactor.Reactor<Publisher> => {
     onFailure: (error) => (error instanceof PublisherClosed ? "stop" : "park"),
     react: (event) =>
       Effect.gen(function* () {
-        const published = envelope(event)
+        // What it throws for an event it throws again: that is not tried for two minutes.
+        const published = yield* Effect.try({
+          try: () => envelope(event),
+          catch: (cause) => new EventRejected({ id: event.id, issue: `it has no envelope: ${String(cause)}` })
+        })
         if (published !== undefined) {
           const { publish } = yield* Publisher
           yield* publish(published)

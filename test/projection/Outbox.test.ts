@@ -9,8 +9,9 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import { CloudEvent, Outbox, Position, Publisher, Reactor, StreamId } from "effect-decider"
 import * as MemoryPublisher from "../../src/layers/MemoryPublisher.ts"
 import { Any } from "../../src/store/ExpectedVersion.ts"
+import { Chance } from "../../src/testing/internal/chance.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
-import { type Services, stores } from "./stores.ts"
+import { type Services, silently, stores } from "./stores.ts"
 
 const envelope = CloudEvent.envelope({ source: "/bells" })
 
@@ -39,7 +40,7 @@ const publishing = Effect.fnUntraced(function* (services: Services, options?: Pa
   const outbox = Outbox.make({ name: "bells", envelope, start: Position.origin, ...options })
   const layer = Layer.provide(Layer.fresh(Reactor.layer([outbox])), Layer.succeed(Publisher.Publisher, receiver))
   const reactors = yield* Effect.map(
-    Effect.provideContext(Layer.build(layer), services.context),
+    silently(Effect.provideContext(Layer.build(layer), services.context)),
     Context.get(Reactor.Reactors)
   )
   const published = SubscriptionRef.get(Context.get(context, MemoryPublisher.Published))
@@ -134,6 +135,103 @@ describe("Outbox", () => {
       answers.clear()
       yield* resume(outbox)
       yield* until(takes(2), (all) => all.some(({ type }) => type === "C1"))
+    })
+  )
+
+  for (const seed of [1, 2, 3]) {
+    it.live(`keeps the order of each stream, whatever fails and whenever it is restarted, seed ${seed}`, () =>
+      Effect.gen(function* () {
+        const services = yield* yield* stores.memory
+        const chance = new Chance(seed)
+        const underWay = new Set<unknown>()
+        let most = 0
+        let overlaps = 0
+        const published: Array<CloudEvent.CloudEvent> = []
+        const receiver = Publisher.Publisher.of({
+          publish: (event) =>
+            Effect.gen(function* () {
+              overlaps += underWay.has(event.subject) ? 1 : 0
+              underWay.add(event.subject)
+              most = Math.max(most, underWay.size)
+              yield* Effect.sleep(chance.next() * 3)
+              const failure = chance.next()
+              if (failure > 0.9) {
+                return yield* failure > 0.95 ? rejected(event.id) : busy(event.id)
+              }
+              published.push(event)
+              // Whether its answer is lost.
+              return yield* failure > 0.85 ? busy(event.id) : Effect.void
+            }).pipe(Effect.ensuring(Effect.sync(() => underWay.delete(event.subject))))
+        })
+        const outbox = Outbox.make({
+          name: "bells",
+          envelope,
+          start: Position.origin,
+          concurrency: 4,
+          retry: Schedule.upTo(Schedule.spaced("1 millis"), { times: 1 })
+        })
+        const relay = (work: (reactors: Reactor.Reactors["Service"]) => Effect.Effect<unknown, unknown>) =>
+          Effect.flatMap(Reactor.Reactors, work).pipe(
+            Effect.provide(
+              Layer.provide(Layer.fresh(Reactor.layer([outbox])), Layer.succeed(Publisher.Publisher, receiver))
+            ),
+            Effect.provideContext(services.context),
+            silently
+          )
+
+        for (let round = 0; round < 3; round++) {
+          yield* Effect.forEach(Array.from({ length: 60 }), () => ring(services, `${chance.below(6)}`, "Rung"))
+          // It is ended in the middle.
+          yield* relay(({ retry }) =>
+            until(
+              Effect.map(retry(outbox), () => published.length),
+              (length) => length > round * 60 + 20
+            )
+          )
+        }
+        yield* relay(({ retry, status }) =>
+          until(
+            Effect.andThen(retry(outbox), status),
+            ([status]) => status!.position === status!.head && !status!.parked
+          )
+        )
+
+        assert.strictEqual(new Set(published.map(({ id }) => id)).size, 180)
+        assert.strictEqual(overlaps, 0, "two events of a stream at the same time")
+        assert.isAbove(most, 1)
+        assert.isAtMost(most, 4 + 4, "what is new, and what is tried again beside it")
+        for (const [bell, events] of Map.groupBy(published, ({ subject }) => subject)) {
+          const versions = [...new Set(events.map((event) => event["streamversion"]))]
+          assert.deepStrictEqual(
+            versions,
+            versions.map((_, i) => i + 1),
+            bell
+          )
+        }
+      })
+    )
+  }
+
+  it.live("parks at once what it cannot make an envelope of", () =>
+    Effect.gen(function* () {
+      const services = yield* yield* stores.memory
+      const { outbox, parked, takes } = yield* publishing(services, {
+        envelope: (event) => {
+          if (event.type === "A1") {
+            throw new Error("no words for it")
+          }
+          return envelope(event)
+        }
+      })
+      yield* ring(services, "a", "A1", "A2")
+      yield* ring(services, "b", "B1")
+      const waiting = yield* until(parked(outbox), ({ length }) => length === 2)
+      assert.strictEqual(waiting[0]!.attempts, 1)
+      assert.include(waiting[0]!.error, "it has no envelope: Error: no words for it")
+      assert.deepStrictEqual(
+        (yield* takes(1)).map(({ type }) => type),
+        ["B1"]
+      )
     })
   )
 

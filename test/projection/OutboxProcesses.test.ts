@@ -1,6 +1,6 @@
 /**
- * Processes that publish are killed between a delivery and its checkpoint, and in the middle of a delivery. Whoever comes next
- * delivers it again; nothing is lost, and each stream arrives in its order.
+ * Processes that publish are killed between a delivery and its checkpoint, killed in the middle of a delivery, and put to sleep
+ * for longer than their lease. Whoever comes next delivers it again; nothing is lost, and each stream arrives in its order.
  */
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
@@ -15,7 +15,7 @@ import * as Schema from "effect/Schema"
 import { type ChildProcess, spawn } from "node:child_process"
 import { createServer } from "node:http"
 import { fileURLToPath } from "node:url"
-import { CloudEvent, Webhook } from "effect-decider"
+import { CloudEvent, Consumers, Webhook } from "effect-decider"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import * as SqliteEventStore from "../../src/layers/SqliteEventStore.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
@@ -48,11 +48,13 @@ const until = <A>(look: () => A, isIt: (found: A) => boolean) =>
 describe("Outbox, several processes", () => {
   for (const [name, database] of Object.entries(databases)) {
     it.live(
-      `kill -9 between a delivery and its checkpoint, on ${name}: delivered again, never lost, in order`,
+      `kill -9 or a long sleep between a delivery and its checkpoint, on ${name}: delivered again, never lost, in order`,
       () =>
         Effect.gen(function* () {
           const { args, layer } = yield* database
-          const store = Context.get(yield* Layer.build(Layer.fresh(layer)), EventStore)
+          const services = yield* Layer.build(Layer.fresh(layer))
+          const store = Context.get(services, EventStore)
+          const { position } = Context.get(services, Consumers.Consumers)
 
           const webhook = yield* Webhook.make({ secrets: [secret] })
           const arrived: Array<CloudEvent.CloudEvent> = []
@@ -103,7 +105,12 @@ describe("Outbox, several processes", () => {
 
           yield* tick(12)
           yield* relaying
-          for (let kill = 0; kill < 2; kill++) {
+          for (const { isTaken, signal } of [
+            { signal: "SIGKILL", isTaken: true },
+            { signal: "SIGKILL", isTaken: false },
+            // Who falls asleep in the middle of a write to SQLite holds up everybody; there is nothing to be done about that.
+            ...(name === "SQLite" ? [] : [{ signal: "SIGSTOP", isTaken: true } as const])
+          ] as const) {
             // One stands by while the other one is killed, in the middle of its fifth delivery.
             yield* relaying
             const death = yield* Deferred.make<string>()
@@ -112,11 +119,10 @@ describe("Outbox, several processes", () => {
             onArrival = (event) => {
               if (last === undefined && arrived.length === before + 4) {
                 const sender = event["sender"] as string
-                senders.get(sender)!.kill("SIGKILL")
+                senders.get(sender)!.kill(signal)
                 Deferred.doneUnsafe(death, Effect.succeed(sender))
                 last = event.id
-                // Once it has arrived all the same, once it has not.
-                return kill === 0
+                return isTaken
               }
               return true
             }
@@ -126,6 +132,8 @@ describe("Outbox, several processes", () => {
               () => arrived.find((event) => event.id === last && event["sender"] !== killed),
               (again) => again !== undefined
             )
+            // Who was asleep wakes up beside its successor.
+            senders.get(killed)!.kill("SIGCONT")
           }
           yield* until(
             () => new Set(arrived.map(({ id }) => id)).size,
@@ -141,16 +149,20 @@ describe("Outbox, several processes", () => {
               assert.isAtMost(version, Math.max(0, ...versions.slice(0, i)) + 1)
             }
           }
-          // Of those that are ready one alone publishes: what comes now comes once.
           yield* relaying
-          const before = arrived.length
+          // Of those that are left one alone publishes: what comes now comes once.
+          const before = sent.length
           yield* tick(20)
-          yield* until(
-            () => new Set(arrived.map(({ id }) => id)).size,
-            (count) => count === sent.length
+          const head = yield* store.head
+          yield* Effect.timeout(
+            Effect.repeat(position("reactor/relay"), {
+              schedule: Schedule.spaced("5 millis"),
+              until: (found) => found === head
+            }),
+            "20 seconds"
           )
-          yield* Effect.sleep("100 millis")
-          assert.strictEqual(arrived.length, before + 20)
+          const last = new Set(sent.slice(before))
+          assert.strictEqual(arrived.filter(({ id }) => last.has(id)).length, 20)
         }),
       60_000
     )

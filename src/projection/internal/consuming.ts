@@ -48,6 +48,7 @@ export interface Tools {
  *   again with the same events, in another transaction, after one that failed.
  * - `beside`: runs for as long as the lease is held.
  * - `keysOf`: what the events must be in order by. An event waits behind a parked one that shares a key or the stream with it.
+ * - `concerns`: whether there is something to do with an event at all; if not it waits behind none.
  */
 export interface Work<R> {
   readonly consumer: string
@@ -58,6 +59,7 @@ export interface Work<R> {
   readonly apply: (events: NonEmptyReadonlyArray<RecordedEvent>) => Effect.Effect<unknown, unknown, R>
   readonly beside?: Effect.Effect<never, StoreUnavailable | CommitUnknown, R> | undefined
   readonly keysOf: (event: RecordedEvent) => ReadonlyArray<string>
+  readonly concerns?: ((event: RecordedEvent) => boolean) | undefined
 }
 
 /**
@@ -407,7 +409,7 @@ export class Holding<R> {
     if (!this.hasParked) {
       return Effect.succeed({ free: events, behind: [] })
     }
-    const keys = events.map((event) => this.keysOf(event))
+    const keys = events.map((event) => (this.work.concerns?.(event) === false ? [] : this.keysOf(event)))
     return Effect.map(this.tools.consumers.parkedKeys(this.work.consumer, [...new Set(keys.flat())]), (parked) => {
       const free: Array<RecordedEvent> = []
       const behind: Array<ToPark> = []

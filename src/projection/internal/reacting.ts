@@ -5,7 +5,9 @@
  * was under way, and what was done in the moment before.
  */
 import { isReadonlyArrayNonEmpty } from "effect/Array"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
@@ -14,7 +16,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Telemetry from "../../store/internal/telemetry.ts"
 import type { Position } from "../../store/Position.ts"
 import type { RecordedEvent } from "../../store/RecordedEvent.ts"
-import type { LeaseLost, Parked, ToPark } from "../Consumers.ts"
+import type { Lease, LeaseLost, Parked, ToPark } from "../Consumers.ts"
 import type { StoreUnavailable } from "../../store/StoreError.ts"
 import type { Batch } from "../Subscription.ts"
 import * as Consuming from "./consuming.ts"
@@ -32,15 +34,18 @@ export interface Way {
 /** A time in which a reactor holds its lease. It applies one event at a time. */
 export class Reacting<R> extends Consuming.Holding<R> {
   private readonly way: Way
+  private readonly sure: Sure
   private readonly retry: Schedule.Schedule<unknown, Failing.Handled>
   /** How often something was parked. */
   private parkings = 0
   /** Each transaction begins where the one before it has ended. */
   private readonly desk = Semaphore.makeUnsafe(1)
 
-  constructor(way: Way, ...held: ConstructorParameters<typeof Consuming.Holding<R>>) {
-    super(...held)
+  constructor(way: Way, ...[tools, work, start, ...told]: ConstructorParameters<typeof Consuming.Holding<R>>) {
+    const sure = new Sure(start.lease)
+    super({ ...tools, consumers: sure.told(tools.consumers) }, work, start, ...told)
     this.way = way
+    this.sure = sure
     this.retry = onError(this.work.settings.retry)
   }
 
@@ -114,13 +119,14 @@ export class Reacting<R> extends Consuming.Holding<R> {
   }
 
   private once(event: RecordedEvent): Effect.Effect<void, Failing.Handled, R> {
-    return Effect.withFiber((fiber) => {
+    const react = Effect.withFiber<void, Failing.Handled, R>((fiber) => {
       const start = Telemetry.now(fiber)
       return Effect.map(this.handled(this.work.apply([event])), () => {
         this.applied++
         this.metrics.applied(1, event, start, fiber)
       })
     })
+    return Effect.withFiber((fiber) => (this.sure.isHeld(fiber) ? react : Effect.andThen(this.check, react)))
   }
 
   /** Has the checkpoint follow what is done, and rests a little in between, so that fast reactions share a transaction. */
@@ -237,6 +243,41 @@ export class Reacting<R> extends Consuming.Holding<R> {
     })
   }
 }
+
+/** Until when nobody else can have taken the lease, as far as the clock of this process can tell. */
+class Sure {
+  private until = 0
+  private readonly duration: number
+
+  constructor({ duration }: Lease) {
+    this.duration = Duration.toMillis(duration)
+  }
+
+  /** The same service, whose answers are listened to. */
+  told(consumers: Consuming.Tools["consumers"]): Consuming.Tools["consumers"] {
+    return {
+      ...consumers,
+      renew: (...args) => this.since(consumers.renew(...args)),
+      advance: (...args) => this.since(consumers.advance(...args))
+    }
+  }
+
+  isHeld(fiber: Telemetry.AnyFiber): boolean {
+    return millis(fiber) < this.until
+  }
+
+  /** The lease counts from somewhere between question and answer. */
+  private since<E>(renewed: Effect.Effect<void, E>): Effect.Effect<void, E> {
+    return Effect.withFiber((fiber) => {
+      const asked = millis(fiber)
+      return Effect.map(renewed, () => {
+        this.until = asked + this.duration
+      })
+    })
+  }
+}
+
+const millis = (fiber: Telemetry.AnyFiber): number => fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
 
 /** The events of a batch, and what became of each. */
 class Round {
