@@ -10,10 +10,11 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
+import * as DateTime from "effect/DateTime"
 import * as Result from "effect/Result"
 import type * as Decider from "../decider/Decider.ts"
 import type { Keyed } from "../decider/Keyed.ts"
-import type { Process } from "../decider/Process.ts"
+import type { Deadline, Process, Timed } from "../decider/Process.ts"
 import type { View } from "../decider/View.ts"
 import * as Story from "./internal/story.ts"
 
@@ -81,16 +82,20 @@ export interface ViewScenario<State, Event> {
  * A process with what it has seen.
  *
  * - `when` brings events, one after another.
- * - `thenState` compares the state; `thenPending` the commands that would be sent again after a crash; `thenTerminal` asks
- *   that it is over.
+ * - `whenItIs` lets time go by: each deadline that stands and is due by then is reached, in the order of their times, and brings
+ *   its event; one that is added meanwhile is, too. None is reached twice.
+ * - `thenState` compares the state; `thenPending` the commands that would be sent again after a crash; `thenDeadlines` the
+ *   deadlines that stand; `thenTerminal` asks that it is over.
  *
  * @category models
  * @since 0.1.0
  */
 export interface ProcessScenario<Event, State, Command> {
   readonly when: (...events: readonly [Event, ...Array<Event>]) => ProcessAnswer<Event, State, Command>
+  readonly whenItIs: (time: DateTime.DateTime.Input) => ProcessAnswer<Event, State, Command>
   readonly thenState: (state: State) => ProcessScenario<Event, State, Command>
   readonly thenPending: (commands: ReadonlyArray<Keyed<Command>>) => ProcessScenario<Event, State, Command>
+  readonly thenDeadlines: (deadlines: ReadonlyArray<Deadline<Event>>) => ProcessScenario<Event, State, Command>
   readonly thenTerminal: () => ProcessScenario<Event, State, Command>
 }
 
@@ -104,13 +109,9 @@ export interface ProcessScenario<Event, State, Command> {
  * @category models
  * @since 0.1.0
  */
-export interface ProcessAnswer<Event, State, Command> {
-  readonly when: (...events: readonly [Event, ...Array<Event>]) => ProcessAnswer<Event, State, Command>
+export interface ProcessAnswer<Event, State, Command> extends ProcessScenario<Event, State, Command> {
   readonly then: (commands: ReadonlyArray<Keyed<Command>>) => ProcessScenario<Event, State, Command>
   readonly thenNothing: () => ProcessScenario<Event, State, Command>
-  readonly thenState: (state: State) => ProcessScenario<Event, State, Command>
-  readonly thenPending: (commands: ReadonlyArray<Keyed<Command>>) => ProcessScenario<Event, State, Command>
-  readonly thenTerminal: () => ProcessScenario<Event, State, Command>
 }
 
 /**
@@ -197,6 +198,40 @@ export interface ProcessAnswer<Event, State, Command> {
  *   .thenPending([{ key: "o2", command: "charge for o2" }])
  * ```
  *
+ * **Example** (A process with a deadline)
+ *
+ * ```ts
+ * import { DateTime } from "effect"
+ * import { Process } from "effect-decider"
+ * import { Scenario } from "effect-decider/testing"
+ *
+ * type Event = { readonly _tag: "Invited"; readonly at: DateTime.Utc } | { readonly _tag: "Answered" | "WaitedLong" }
+ * type State = { readonly remindAt?: DateTime.Utc; readonly reminding?: true }
+ *
+ * const remind = { key: "remind", command: "send a reminder" }
+ * const initialState: State = {}
+ *
+ * const Invitation = Process.withDeadlines(
+ *   Process.make({
+ *     initialState,
+ *     evolve: (_: State, event: Event): State =>
+ *       event._tag === "Invited"
+ *         ? { remindAt: DateTime.add(event.at, { days: 3 }) }
+ *         : event._tag === "WaitedLong" ? { reminding: true } : {},
+ *     react: (_, event) => event._tag === "WaitedLong" ? [remind] : [],
+ *     resume: ({ reminding }) => reminding ? [remind] : []
+ *   }),
+ *   ({ remindAt }) =>
+ *     remindAt === undefined ? [] : [{ key: "remind", dueAt: remindAt, event: { _tag: "WaitedLong" } }]
+ * )
+ *
+ * const invited = Scenario.given(Invitation, [{ _tag: "Invited", at: DateTime.makeUnsafe("2026-05-04T12:00:00Z") }])
+ *   .whenItIs("2026-05-07T11:00:00Z")
+ *   .thenNothing()
+ * invited.whenItIs("2026-05-07T12:00:00Z").then([remind]).thenDeadlines([])
+ * invited.when({ _tag: "Answered" }).whenItIs("2026-06-01T00:00:00Z").thenNothing()
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -216,12 +251,12 @@ export const given: {
   return "decide" in subject
     ? deciderScenario(subject, state, story)
     : "react" in subject
-      ? processScenario(subject, state, story)
+      ? processScenario(subject, { state, commands: [], reached: new Set(), story })
       : viewScenario(subject, state, story)
 }
 
 type AnyDecider = Decider.Decider<any, any, any, any>
-type AnyProcess = Process<any, any, any>
+type AnyProcess = Process<any, any, any> | Timed<any, any, any>
 type AnyView = View<any, any>
 
 const fold = (subject: AnyView, state: unknown, events: ReadonlyArray<unknown>): unknown =>
@@ -306,36 +341,89 @@ const notAwaited = <A>(expected: ReadonlyArray<A>): ReadonlyArray<A> => {
   return expected
 }
 
-const processScenario = (process: AnyProcess, state: any, story: Story.Story): ProcessScenario<any, any, any> => ({
-  when: (...events) => bring(process, state, [], story, events),
-  thenState: (expected) => processScenario(process, state, compareState(story, state, expected)),
-  thenPending: (expected) => processScenario(process, state, comparePending(process, state, story, expected)),
-  thenTerminal: () => processScenario(process, state, compareTerminal(process, state, story))
+/** Where events have led a process, with what it asked for since the last `then…`. */
+interface Brought {
+  readonly state: any
+  readonly commands: ReadonlyArray<Keyed<unknown>>
+  /** The deadlines that were reached. */
+  readonly reached: ReadonlySet<string>
+  readonly story: Story.Story
+}
+
+const bring = (process: AnyProcess, brought: Brought, line: Story.Line): Brought => {
+  const state = process.evolve(brought.state, line.value)
+  return {
+    ...brought,
+    state,
+    commands: brought.commands.concat(process.react(state, line.value)),
+    story: Story.tell(brought.story, "when", [line])
+  }
+}
+
+const reach = (process: AnyProcess, start: Brought, time: number): Brought => {
+  let brought = start
+  while (true) {
+    const [next] = standing(process, brought.state)
+      .filter((one) => millisOf(one) <= time && !brought.reached.has(nameOf(one)))
+      .sort((one, other) => millisOf(one) - millisOf(other))
+    if (next === undefined) {
+      return brought
+    }
+    const reached = new Set(brought.reached).add(nameOf(next))
+    brought = bring(process, { ...brought, reached }, deadline(next))
+  }
+}
+
+const standing = (process: AnyProcess, state: any): ReadonlyArray<Deadline<unknown>> =>
+  "deadlines" in process && !process.isTerminal(state) ? process.deadlines(state) : []
+
+const millisOf = ({ dueAt }: Deadline<unknown>): number => Math.floor(dueAt.epochMilliseconds)
+
+const nameOf = (one: Deadline<unknown>): string => `${millisOf(one)} ${one.key}`
+
+const deadline = (one: Deadline<unknown>): Story.Line => ({
+  label: `${one.key} at ${DateTime.formatIso(one.dueAt)}`,
+  value: one.event
 })
 
-const bring = (
-  process: AnyProcess,
-  state: any,
-  commands: ReadonlyArray<Keyed<unknown>>,
-  story: Story.Story,
-  events: ReadonlyArray<unknown>
-): ProcessAnswer<any, any, any> => {
-  for (const event of events) {
-    story = Story.tell(story, "when", values([event]))
-    state = process.evolve(state, event)
-    commands = commands.concat(process.react(state, event))
-  }
-  const goOn = (story: Story.Story) => processScenario(process, state, story)
+const processScenario = (process: AnyProcess, brought: Brought): ProcessScenario<any, any, any> =>
+  asking(process, brought, () => brought.story)
+
+const processAnswer = (process: AnyProcess, brought: Brought): ProcessAnswer<any, any, any> => {
+  const { commands, story } = brought
   const reacted = (expected: ReadonlyArray<Keyed<unknown>>) =>
-    goOn(compare(story, "then", commands.map(keyed), expected.map(keyed)))
-  const told = () => Story.tell(story, "then", commands.map(keyed))
+    processScenario(process, {
+      ...brought,
+      commands: [],
+      story: compare(story, "then", commands.map(keyed), expected.map(keyed))
+    })
   return {
-    when: (...more) => bring(process, state, commands, story, more),
+    ...asking(process, brought, () => Story.tell(story, "then", commands.map(keyed))),
     // oxlint-disable-next-line unicorn/no-thenable -- as above
     then: (expected) => reacted(notAwaited(expected)),
-    thenNothing: () => reacted([]),
+    thenNothing: () => reacted([])
+  }
+}
+
+/** What can be asked after a `then…` and before one; `told` is the story up to there. */
+const asking = (process: AnyProcess, brought: Brought, told: () => Story.Story): ProcessScenario<any, any, any> => {
+  const { state } = brought
+  const goOn = (story: Story.Story) => processScenario(process, { ...brought, commands: [], story })
+  return {
+    when: (...events) =>
+      processAnswer(
+        process,
+        events.reduce((sofar: Brought, value) => bring(process, sofar, { value }), brought)
+      ),
+    whenItIs: (time) => {
+      const at = DateTime.makeUnsafe(time)
+      const story = Story.tell(brought.story, "when", [{ label: `it is ${DateTime.formatIso(at)}` }])
+      return processAnswer(process, reach(process, { ...brought, story }, at.epochMilliseconds))
+    },
     thenState: (expected) => goOn(compareState(told(), state, expected)),
     thenPending: (expected) => goOn(comparePending(process, state, told(), expected)),
+    thenDeadlines: (expected) =>
+      goOn(compare(told(), "due", standing(process, state).map(deadline), expected.map(deadline))),
     thenTerminal: () => goOn(compareTerminal(process, state, told()))
   }
 }
@@ -351,7 +439,7 @@ const values = (values: ReadonlyArray<unknown>): ReadonlyArray<Story.Line> => va
 
 const compare = (
   story: Story.Story,
-  name: "then" | "state" | "pending",
+  name: "then" | "state" | "pending" | "due",
   actual: ReadonlyArray<Story.Line>,
   expected: ReadonlyArray<Story.Line>
 ): Story.Story => {

@@ -1,4 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
+import { DateTime } from "effect"
+import { Process } from "effect-decider"
 import { Scenario } from "effect-decider/testing"
 import { execFile } from "node:child_process"
 import * as Path from "node:path"
@@ -162,6 +164,55 @@ describe("a scenario of a process", () => {
       .thenState(new Map())
       .when(CheckedOut.make({ total: 0 }))
       .thenTerminal()
+  })
+
+  it("reaches deadlines in the order of their times, each once, and those that come meanwhile", () => {
+    const at = (hour: number) => DateTime.makeUnsafe(`2026-05-04T${String(hour).padStart(2, "0")}:00:00Z`)
+    // Rings each second hour until four; the alarm stands all day.
+    const Clock = Process.withDeadlines(
+      Process.make({
+        initialState: [0] as ReadonlyArray<number>,
+        evolve: (rung: ReadonlyArray<number>, hour: number) => [...rung, hour],
+        react: (_, hour) => [{ key: `${hour}`, command: `ring at ${hour}` }],
+        resume: () => [],
+        isTerminal: (rung) => rung.at(-1) === 9
+      }),
+      (rung) => [
+        { key: "alarm", dueAt: at(3), event: 3 },
+        ...(rung.at(-1)! < 4 ? [{ key: "hour", dueAt: at(rung.length * 2), event: rung.length * 2 }] : [])
+      ]
+    )
+    const begin = Scenario.given(Clock, []).whenItIs(at(1)).thenNothing()
+    begin
+      .thenDeadlines([
+        { key: "alarm", dueAt: at(3), event: 3 },
+        { key: "hour", dueAt: at(2), event: 2 }
+      ])
+      .whenItIs(at(5))
+      .thenState([0, 2, 3])
+      .whenItIs(at(7))
+      .then([{ key: "6", command: "ring at 6" }])
+      .whenItIs(at(20))
+      .thenNothing()
+      .when(9)
+      .thenDeadlines([])
+    begin.whenItIs(at(2)).whenItIs(at(20)).thenState([0, 2, 3, 6])
+    assert.strictEqual(
+      message(() => begin.whenItIs(at(2)).thenNothing()),
+      `The scenario went otherwise (- expected, + seen).
+
+given   nothing
+when    it is 2026-05-04T01:00:00.000Z
+then    nothing
+when    it is 2026-05-04T02:00:00.000Z
+        hour at 2026-05-04T02:00:00.000Z: 2
+then    + 2: "ring at 2"`
+    )
+    failure(() => begin.thenDeadlines([]))
+    Scenario.given(Packing, [ItemAdded.make(tea)])
+      .whenItIs(at(1))
+      .thenNothing()
+      .thenDeadlines([])
   })
 
   it("fails for other commands, keys, pending work, states and ends", () => {

@@ -140,11 +140,10 @@ export const make = <Event, State, R>(
         yield* Effect.forEach(byInstance, Effect.forEach(attempt, { discard: true }), { concurrency: 8, discard: true })
         const next = found[due.length]
         if (due.length === 0 || next !== undefined) {
+          // What was done has taken its time.
+          const wait = next === undefined ? patience : next.wakeAt - (yield* Clock.currentTimeMillis)
           // Others may add some: who has lost the lease, and does not know it yet.
-          yield* Effect.raceFirst(
-            Effect.sleep(Math.min(next === undefined ? patience : Math.max(1, next.wakeAt - now), patience)),
-            instances.scheduled.await
-          )
+          yield* Effect.raceFirst(Effect.sleep(Math.min(wait, patience)), instances.scheduled.await)
         }
       }
     })

@@ -7,7 +7,7 @@ import { show } from "./show.ts"
 
 /** A paragraph of a story: what was given, asked or answered. Paragraphs of one name are printed as one. */
 export interface Paragraph {
-  readonly name: "given" | "when" | "then" | "state" | "pending"
+  readonly name: "given" | "when" | "then" | "state" | "pending" | "due"
   readonly lines: ReadonlyArray<string>
 }
 
@@ -27,7 +27,7 @@ export const tell = (story: Story, name: Paragraph["name"], values: ReadonlyArra
 /** What failed, told from the beginning; `undefined` when the answer is as expected. */
 export const mismatch = (
   story: Story,
-  name: "then" | "state" | "pending",
+  name: "then" | "state" | "pending" | "due",
   actual: ReadonlyArray<Line>,
   expected: ReadonlyArray<Line>
 ): string | undefined => {
