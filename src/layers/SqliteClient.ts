@@ -27,6 +27,7 @@ import { classifySqliteError, isSqlError, LockTimeoutError, SqlError } from "eff
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from "node:sqlite"
+import * as SqliteBinding from "./internal/sqliteBinding.ts"
 
 /**
  * The runtime type identifier of `SqliteClient`.
@@ -162,6 +163,7 @@ export const make = Effect.fnUntraced(function* (
 
   const tryOpen = <A>(f: () => A) =>
     Effect.try({ try: f, catch: (cause) => toSqlError(cause, "open", `Failed to open database "${filename}"`) })
+  yield* tryOpen(() => SqliteBinding.probe())
   const db = yield* Effect.acquireRelease(
     tryOpen(() => new DatabaseSync(filename, { readOnly: options.readonly ?? false, timeout: 0 })),
     (db) => Effect.sync(() => db.isOpen && db.close())
