@@ -55,7 +55,11 @@ describe("kill -9 under load loses, halves, doubles and skips nothing", () => {
           interval: 300,
           tamper: (filename) => {
             const database = new DatabaseSync(filename)
-            database.exec("DELETE FROM effect_decider_events WHERE position = 40")
+            // One that others of its stream come after.
+            database.exec(`DELETE FROM effect_decider_events WHERE position = (
+              SELECT min(e.position) FROM effect_decider_events e
+              JOIN effect_decider_events next ON next.stream = e.stream AND next.version = e.version + 1
+              WHERE e.position >= 40)`)
             database.exec(
               "UPDATE effect_decider_events SET id = (SELECT id FROM effect_decider_events WHERE position = 20) WHERE position = 21"
             )
