@@ -206,7 +206,7 @@ export const untilBefore = broken(({ load }) => ({
 }))
 
 const sorted = (_: string, value: unknown) =>
-  Predicate.isObject(value) ? Object.fromEntries(Object.entries(value).sort()) : value
+  Predicate.isObject(value) ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value
 
 /** Keeps data as PostgreSQL's `jsonb` does, which sorts the keys of an object. */
 export const sortsKeys = broken(({ load }) => ({
