@@ -91,7 +91,10 @@ export const SqliteClient = Context.Service<SqliteClient>("effect-decider/layers
  * @since 0.1.0
  */
 export interface SqliteClientConfig {
-  /** Path of the file, which is created when missing, or `":memory:"`. */
+  /**
+   * Path of the file, which is created when missing, or `":memory:"`: then there is one connection, on which everybody waits
+   * for an open transaction, readers too, and nothing outlives it.
+   */
   readonly filename: string
   /** Opens an existing database and refuses writes. Transactions then only take a snapshot. Default: `false`. */
   readonly readonly?: boolean | undefined
