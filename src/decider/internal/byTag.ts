@@ -18,7 +18,12 @@ export const make = <A>(
     const tag: unknown = value?._tag
     const found = own[tag as string]
     if (found === undefined) {
-      const got = typeof tag === "string" ? JSON.stringify(tag) : value == null ? value : "a value without a tag"
+      const got =
+        typeof tag === "string"
+          ? JSON.stringify(tag)
+          : value === null || value === undefined
+            ? value
+            : "a value without a tag"
       throw new TypeError(`Expected ${what} tagged ${Object.keys(own).join(" or ")}, got ${got}. Decode what comes in.`)
     }
     return found
