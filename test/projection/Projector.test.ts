@@ -362,20 +362,29 @@ describe("Projector", () => {
             yield* until(onlyLooks.parked(parts), ({ length }) => length === 0)
             assert.strictEqual((yield* all(here))["d"]!.at(-1), 1005)
 
-            // In another number, or as a whole, it is not run beside that.
-            const whole = yield* running(here, [Ledgers])
-            const otherwise = yield* running(here, [ledgers({ partitions: 2 })])
-            // It is run by nobody else meanwhile, and yet who asks there is told of all of it.
-            yield* otherwise.waitFor(parts, failing)
             assert.isTrue(yield* onlyLooks.pause(parts))
             assert.strictEqual((yield* onlyLooks.status)[0]!.state, "paused")
             const late = yield* round(22)
-            const notSeen = yield* Effect.flip(onlyLooks.waitFor(parts, late, { timeout: "300 millis" }))
+            const notSeen = yield* Effect.flip(onlyLooks.waitFor(parts, late, { timeout: "100 millis" }))
             assert.isTrue(notSeen._tag === "NotSeen" && notSeen.reached < late)
             yield* onlyLooks.resume(parts)
             yield* onlyLooks.waitFor(parts, late)
-            assert.deepStrictEqual((yield* all(here))["e"], expected(22)["e"])
-            yield* Effect.all([whole.stop, otherwise.stop, other.stop])
+            const before = yield* all(here)
+            assert.deepStrictEqual(before["e"], expected(22)["e"])
+
+            // In another number, or as a whole, it is not run, not even when nobody else runs it.
+            yield* other.stop
+            const whole = yield* running(here, [Ledgers])
+            const otherwise = yield* running(there, [ledgers({ partitions: 2 })])
+            const further = yield* round(23)
+            for (const projector of [onlyLooks, whole, otherwise]) {
+              const missed = yield* Effect.flip(projector.waitFor(parts, further, { timeout: "100 millis" }))
+              assert.isTrue(missed._tag === "NotSeen" && missed.reached < further)
+            }
+            assert.deepStrictEqual(yield* all(here), before)
+            yield* running(here, [parts])
+            yield* Effect.forEach([onlyLooks, whole, otherwise], ({ waitFor }) => waitFor(parts, further))
+            assert.deepStrictEqual((yield* all(here))["e"], expected(23)["e"])
           }).pipe(Effect.timeout("20 seconds"))
       )
     })
