@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -87,6 +88,19 @@ const all = ({ context }: Services) =>
     Effect.map(list(), (found) => Object.fromEntries(found.map(({ key, state }) => [key, state])))
   )
 
+/** What a counter of the consumer of this projection says. */
+const counted = (name: string) =>
+  Effect.map(
+    Metric.snapshot,
+    (all) =>
+      (
+        all.find(
+          ({ attributes, id }) =>
+            id === `effect_decider_consumer_${name}_total` && attributes?.["consumer"] === "projection/ledgers/1"
+        )?.state as Metric.CounterState<number> | undefined
+      )?.count ?? 0
+  )
+
 const until = <A>(look: Effect.Effect<A, unknown>, isIt: (found: A) => boolean) =>
   look.pipe(Effect.repeat({ schedule: Schedule.spaced("10 millis"), until: isIt }), Effect.timeout("10 seconds"))
 
@@ -134,6 +148,7 @@ describe("Projector", () => {
           yield* book(store, "1", booked("a", 1), booked("a", 2))
           yield* book(store, "2", booked("b", 3), booked("a", 4), booked("b", 5), booked("c", 6))
           const position = yield* book(store, "3", booked("d", 7))
+          const before = { events: yield* counted("events"), parked: yield* counted("parked") }
           const projector = yield* running(services, [projection])
           yield* projector.waitFor(projection, position)
           // Key a waits for 2 and key c is at 6; of stream 2 that is the last one.
@@ -173,6 +188,9 @@ describe("Projector", () => {
             c: [10, 12],
             d: [7]
           })
+          // All but the one that was left out; and how often one was parked that failed.
+          assert.strictEqual((yield* counted("events")) - before.events, 11)
+          assert.strictEqual((yield* counted("parked")) - before.parked, 2)
         })
       )
 
