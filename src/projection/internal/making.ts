@@ -11,34 +11,49 @@ import * as StreamId from "../../store/StreamId.ts"
 import type { Document, DocumentStore } from "../DocumentStore.ts"
 import type { Documents, Handled, Source } from "../Projection.ts"
 import type { Work } from "./consuming.ts"
-import { NewerVersion } from "./failing.ts"
 import { collectionOf } from "./names.ts"
 
-type Making<R> = Pick<Work<R>, "setUp" | "apply" | "keysOf">
+type Making<R> = Pick<Work<R>, "setUp" | "apply" | "keysOf" | "concerns">
+
+/** Which entries to take; all of them without one. */
+type Picking<Event> = ((entry: Category.Entry<Event>) => boolean) | undefined
 
 /**
- * What has to be done for a projection of either kind.
+ * What has to be done for a projection of either kind: for all of it, or for the partition of these keys. What has no key
+ * goes by its stream.
  */
 export const of = <R>(
   projection: Documents<any, any> | Handled<any, R>,
-  documents: DocumentStore["Service"]
+  documents: DocumentStore["Service"],
+  isIn?: (key: string) => boolean
 ): Making<R> => {
   const { key, source } = projection
-  return {
+  const isTaken: Picking<any> = isIn && ((entry) => isIn(key(entry) ?? entry.recorded.stream))
+  const made: Making<R> = {
     ...("handle" in projection
-      ? { setUp: projection.setUp, apply: handling(projection) }
-      : { setUp: Effect.void, apply: folding(projection, documents) }),
+      ? { setUp: projection.setUp, apply: handling(projection, isTaken) }
+      : { setUp: Effect.void, apply: folding(projection, documents, isTaken) }),
     keysOf: (event) => {
-      const entries = decode(source, event)
-      return Result.isFailure(entries) ? [] : [...new Set(entries.success.flatMap((entry) => key(entry) ?? []))]
+      const entries: Array<Category.Entry<any>> = []
+      decodeInto(entries, source, event, isTaken)
+      return [...new Set(entries.flatMap((entry) => key(entry) ?? []))]
     }
   }
+  return isTaken === undefined
+    ? made
+    : {
+        ...made,
+        concerns: (event) => {
+          const entries: Array<Category.Entry<any>> = []
+          return decodeInto(entries, source, event, isTaken) !== undefined || entries.length > 0
+        }
+      }
 }
 
 const handling =
-  <Event, R>({ handle, source }: Handled<Event, R>) =>
+  <Event, R>({ handle, source }: Handled<Event, R>, isTaken: Picking<Event>) =>
   (events: NonEmptyReadonlyArray<RecordedEvent>): Effect.Effect<unknown, unknown, R> =>
-    Effect.flatMap(decodeAll(source, events), (entries) =>
+    Effect.flatMap(decodeAll(source, events, isTaken), (entries) =>
       isReadonlyArrayNonEmpty(entries) ? handle(entries) : Effect.void
     )
 
@@ -46,13 +61,13 @@ const handling =
  * Reads the documents of the events' keys in one query, folds, and writes what has changed in another one.
  */
 const folding =
-  <State, Event>(projection: Documents<State, Event>, documents: DocumentStore["Service"]) =>
+  <State, Event>(projection: Documents<State, Event>, documents: DocumentStore["Service"], isTaken: Picking<Event>) =>
   (events: NonEmptyReadonlyArray<RecordedEvent>): Effect.Effect<unknown, unknown> =>
     Effect.gen(function* () {
       const { key, source, state: stored, view } = projection
       const collection = collectionOf(projection)
       const byKey = new Map<string, Array<Event>>()
-      for (const entry of yield* decodeAll(source, events)) {
+      for (const entry of yield* decodeAll(source, events, isTaken)) {
         const of = key(entry)
         if (of !== undefined) {
           const sofar = byKey.get(of)
@@ -89,36 +104,44 @@ const folding =
 /** How many events are decoded at a time. In between the next page is asked for and taken in. */
 const atATime = 250
 
-const decodeAll = Effect.fnUntraced(function* <Event>(
+/**
+ * The domain events that recorded events stand for.
+ */
+export const decodeAll = Effect.fnUntraced(function* <Event>(
   source: Source<Event>,
-  events: ReadonlyArray<RecordedEvent>
-): Effect.fn.Return<ReadonlyArray<Category.Entry<Event>>, EventDecodeError | NewerVersion> {
+  events: ReadonlyArray<RecordedEvent>,
+  isTaken?: Picking<Event>
+): Effect.fn.Return<ReadonlyArray<Category.Entry<Event>>, EventDecodeError> {
   const entries: Array<Category.Entry<Event>> = []
   for (let i = 0; i < events.length; i++) {
     if (i % atATime === atATime - 1) {
       yield* Effect.yieldNow
     }
-    const decoded = decode(source, events[i]!)
-    if (Result.isFailure(decoded)) {
-      return yield* Effect.fail(decoded.failure)
-    }
-    for (const entry of decoded.success) {
-      entries.push(entry)
+    const failure = decodeInto(entries, source, events[i]!, isTaken)
+    if (failure !== undefined) {
+      return yield* Effect.fail(failure)
     }
   }
   return entries
 })
 
-const decode = <Event>(
+// Nothing is made that the next event has no use for: this is most of what catching up takes.
+const decodeInto = <Event>(
+  entries: Array<Category.Entry<Event>>,
   source: Source<Event>,
-  recorded: RecordedEvent
-): Result.Result<ReadonlyArray<Category.Entry<Event>>, EventDecodeError | NewerVersion> => {
-  const decoded = Category.decode(source, recorded)
+  recorded: RecordedEvent,
+  isTaken?: Picking<Event>
+): EventDecodeError | undefined => {
+  const decoded = source.events.decode(recorded)
   if (Result.isFailure(decoded)) {
-    const reason = source.events.decode(recorded)
-    const isNewer = Result.isFailure(reason) && reason.failure.reason === "NewerVersion"
-    return isNewer ? Result.fail(new NewerVersion({ message: decoded.failure.message })) : Result.fail(decoded.failure)
+    return Category.decodeError(recorded, decoded.failure)
   }
   const id = StreamId.entityId(recorded.stream)
-  return Result.succeed(decoded.success.map((event, part) => ({ id, event, part, recorded })))
+  for (let part = 0; part < decoded.success.length; part++) {
+    const entry = { id, event: decoded.success[part]!, part, recorded }
+    if (isTaken === undefined || isTaken(entry)) {
+      entries.push(entry)
+    }
+  }
+  return undefined
 }

@@ -1,6 +1,7 @@
 /**
- * The names that a projection has in the database.
+ * The names that projections and reactors have in the database.
  */
+import * as Json from "../../store/internal/json.ts"
 
 /**
  * What a projection is known by.
@@ -23,14 +24,35 @@ export const consumers = kind
 export const consumerOf = ({ name, version }: Named): string => `${kind}${name}/${version}`
 
 /**
- * The version of a projection that a consumer makes.
+ * The version of a projection that a consumer makes, all of it or a partition.
  */
 export const ofConsumer = (consumer: string): Named => {
   const end = consumer.lastIndexOf("/")
-  return { name: consumer.slice(kind.length, end), version: Number(consumer.slice(end + 1)) }
+  return { name: consumer.slice(kind.length, end), version: Number.parseInt(consumer.slice(end + 1), 10) }
 }
 
 /**
  * The documents of a version of a projection.
  */
 export const collectionOf = ({ name, version }: Named): string => `${name}/${version}`
+
+/**
+ * The beginning of the names of the consumers that are reactors.
+ */
+export const reactors = "reactor/"
+
+/**
+ * The consumer that is a reactor.
+ */
+export const reactorOf = ({ name }: { readonly name: string }): string => `${reactors}${name}`
+
+/**
+ * What is wrong with a name, if something is.
+ */
+export const issueOf = (name: string): string | undefined => {
+  if (name === "") {
+    return "it has no name; give it one that no other has"
+  }
+  const isStorable = name.isWellFormed() && !name.includes("\u0000") && Json.utf8Length(name) <= 200
+  return isStorable ? undefined : "no store can hold that name; give it one of at most 200 bytes"
+}
