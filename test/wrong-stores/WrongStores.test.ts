@@ -155,7 +155,7 @@ const onPostgres: Readonly<Record<string, readonly [wrong: Wrong.WrongSql, red: 
     ],
     "batches that lock no tags": [
       Wrong.batchesWithoutLocks,
-      { [conditions.mixed]: /stands between/ },
+      { [conditions.another]: /stands between/ },
       [conditions.items, underWay("a tag", "commits"), conditions.crowd]
     ]
   }
