@@ -308,6 +308,27 @@ export const fold: {
  *
  * Stops at the first refusal: then none of the events counts.
  *
+ * **Details**
+ *
+ * With `{ state, events } = decideAllFrom(d, s, xs)`: `state = foldFrom(d, s, events)`, and it may be split anywhere, for
+ * `decideAllFrom(d, s, [...xs, ...ys])` answers with `events` and then those of `decideAllFrom(d, state, ys)`.
+ *
+ * **Example** (Going on with what is left)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Purse = Decider.make({
+ *   initialState: 10,
+ *   decide: (spend: number, left: number) => spend <= left ? Result.succeed([spend]) : Result.fail(`only ${left} left`),
+ *   evolve: (left, spent: number) => left - spent
+ * })
+ *
+ * Decider.decideAllFrom(Purse, 5, [3, 2]) // => Result.succeed({ state: 0, events: [3, 2] })
+ * Decider.decideAllFrom(Purse, 5, [3, 4]) // => Result.fail("only 2 left")
+ * ```
+ *
  * @see {@link decideAll} to start from the initial state
  * @category deciding
  * @since 0.1.0
@@ -736,6 +757,24 @@ export const adapt: {
  * `compose(d, empty)` is `d`, up to the isomorphism that drops the other side: `{ left: s, right: undefined } ≅ s`,
  * `{ _tag: "left", command } ≅ command`. It is terminal, so that a composition with it ends when `d` ends.
  *
+ * **Example** (Beside a purse)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Purse = Decider.make({
+ *   initialState: 10,
+ *   decide: (spend: number, left: number) => spend <= left ? Result.succeed([spend]) : Result.fail(`only ${left} left`),
+ *   evolve: (left, spent: number) => left - spent,
+ *   isTerminal: (left) => left === 0
+ * })
+ * const WithUnit = Decider.compose(Purse, Decider.empty)
+ *
+ * WithUnit.decide({ _tag: "left", command: 3 }, WithUnit.initialState) // => Result.succeed([{ _tag: "left", event: 3 }])
+ * WithUnit.isTerminal(Decider.fold(WithUnit, [{ _tag: "left", event: 10 }])) // => true
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -751,8 +790,8 @@ export const empty: Decider<never, undefined, never> = {
  *
  * **Details**
  *
- * A command goes to the decider of its label, and so do its events; the others do not see them. Whatever the number of
- * parts, a command or event costs one look-up.
+ * A command goes to the decider of its label, and so do its events; the others do not see them. Each finds its part by one
+ * look-up, whatever the number of parts. An event that changes a state costs a shallow copy of all of them besides.
  *
  * - Sides are independent: `fold(composeAll(ds), events)[label] = fold(ds[label], events of label)`.
  * - `composeAll` is associative up to relabelling, and the order of its parts does not matter.
