@@ -165,6 +165,16 @@ export const locksInAnyOrder: WrongSql = {
 /** The table of tags is not written to the log of the server. */
 export const unloggedTags: WrongSql = { swaps: [[/create table ("wrong"\.tags)/, "create unlogged table $1"]] }
 
+/** Writes that share a commit look at their conditions, and then lock; and others come in between. */
+export const batchesLookEarly: WrongSql = {
+  swaps: [
+    [
+      /(if pg_advisory_xact_lock_shared\([^;]*, -1\) is null then end if;)([^]*?)(if p_guarded is not null then[^]*?end loop;\s+end if;)/,
+      "$3 if pg_sleep(0.005) is null then end if; $1$2"
+    ]
+  ]
+}
+
 /** Writes that share a commit lock no tags; and it takes them longer, so that others come in between. */
 export const batchesWithoutLocks: WrongSql = {
   swaps: [
