@@ -58,7 +58,7 @@ export const make = Effect.fnUntraced(function* <R, A, E>(
       fork(
         GroupTelemetry.linked(
           Effect.suspend(() => options.together(reads)),
-          "read",
+          "read together",
           options.system,
           batch
         )
