@@ -3,6 +3,7 @@
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer, Redacted } from "effect"
+import { Subscription } from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
 import * as PgEventStore from "effect-decider/layers/PgEventStore"
 import * as SqliteEventStore from "effect-decider/layers/SqliteEventStore"
@@ -80,24 +81,22 @@ const store = args.memory
       }
 
 const day = Effect.gen(function* () {
-  const books = yield* Books.update(Books.empty())
-  const today = books.open ? books.day : books.day + 1
+  yield* Books.closed
+  const before = yield* Books.now
+  const today = before.isOpen ? before.day : before.day + 1
   line(`\n${bold("The tea shop")} ${dim(`· ${store.name}`)}`)
-  if (books.events > 0) {
-    line(dim(`  ${number(books.events)} events from before, folded into the books in one pass`))
+  if (before.events > 0) {
+    line(dim(`  ${number(before.events)} events from before are in the books`))
   }
-  if (books.open) {
+  if (before.isOpen) {
     line(yellow(`  Day ${today} was interrupted. Going on where it stopped.`))
   } else {
     yield* Counter.open(today, args.orders)
-    yield* Books.update(books)
   }
 
-  const total = books.ordersToday
-  const waiting = Array.from({ length: total }, (_, i) => i + 1).filter((nr) => {
-    const order = `${today}.${nr}`
-    return !books.placed.has(order) && !books.declined.has(order)
-  })
+  const total = before.isOpen ? before.orders : args.orders
+  const known = yield* Books.list(Books.Orders, `${today}.`)
+  const waiting = Array.from({ length: total }, (_, i) => i + 1).filter((nr) => !known.has(`${today}.${nr}`))
   line(
     `\n${bold(`Day ${today}`)}: ${number(waiting.length)} customers` +
       (waiting.length < total ? ` of ${number(total)} are still to be served` : "") +
@@ -106,15 +105,14 @@ const day = Effect.gen(function* () {
 
   // Paid for, but the program was killed before the coin fell.
   yield* Effect.forEach(
-    [...books.placed.keys()].filter((order) => !books.tipped.has(order)),
-    Counter.tip,
+    [...known].filter(([, { coins, placed }]) => placed !== null && coins === 0),
+    ([order]) => Counter.tip(order),
     { discard: true }
   )
 
   let done = total - waiting.length
   let declined = 0
   let shown = 0
-  const before = books.events
   const started = performance.now()
   const told = new Set<string>()
   yield* Effect.forEach(
@@ -145,16 +143,24 @@ const day = Effect.gen(function* () {
   const seconds = (performance.now() - started) / 1000
   yield* Counter.close(today)
 
-  yield* Books.update(books)
-  printBooks(books)
-  const problems = Books.audit(books)
+  yield* Books.closed
+  const { events } = yield* Books.now
+  const orders = [...(yield* Books.list(Books.Orders)).values()]
+  printBooks(
+    yield* Books.list(Books.Teas),
+    events,
+    orders.reduce((coins, order) => coins + order.coins, 0)
+  )
+  const problems = yield* Books.audit
   for (const problem of problems) {
     line(red(`  ✗ ${problem}`))
   }
   if (problems.length === 0) {
-    line(green(`  ✓ the books agree: ${number(books.placed.size)} orders placed, each charged once, nothing oversold`))
+    const placed = orders.filter((order) => order.placed !== null).length
+    line(green(`  ✓ the books agree: ${number(placed)} orders placed, each charged once, nothing oversold`))
+    line(green("  ✓ and the same comes of folding all events anew"))
   }
-  const recorded = books.events - before
+  const recorded = events - before.events
   line(
     `\n  ${number(recorded)} events · ${number(declined)} refusals · ${number(Counter.racesLost.count)} lost races decided ` +
       `again · ${number(recorded / seconds)} events/s`
@@ -165,17 +171,15 @@ const day = Effect.gen(function* () {
   }
 })
 
-const printBooks = (books: Books.Books): void => {
-  line(`\n${bold("The books")} ${dim(`after ${number(books.events)} events`)}\n`)
+const printBooks = (teas: Map<string, Books.Line>, events: number, coins: number): void => {
+  line(`\n${bold("The books")} ${dim(`after ${number(events)} events`)}\n`)
   line(
     dim(
       `  ${"tea".padEnd(12)}${"delivered".padStart(10)}${"sold".padStart(8)}${"left".padStart(8)}${"revenue".padStart(14)}`
     )
   )
   let revenue = 0
-  for (const [product, { delivered, revenue: earned, sold }] of [...books.products].toSorted(([a], [b]) =>
-    a.localeCompare(b)
-  )) {
+  for (const [product, { delivered, revenue: earned, sold }] of [...teas].toSorted(([a], [b]) => a.localeCompare(b))) {
     revenue += earned
     line(
       `  ${product.padEnd(12)}${number(delivered).padStart(10)}${number(sold).padStart(8)}` +
@@ -183,8 +187,10 @@ const printBooks = (books: Books.Books): void => {
     )
   }
   line(
-    `  ${bold("total".padEnd(38) + money(revenue).padStart(14))}   ${cyan(`${number(books.tipped.size)} coins in the tip jar`)}\n`
+    `  ${bold("total".padEnd(38) + money(revenue).padStart(14))}   ${cyan(`${number(coins)} coins in the tip jar`)}\n`
   )
 }
 
-day.pipe(Effect.provide(Layer.provideMerge(Counter.layer, store.layer)), NodeRuntime.runMain)
+const live = Layer.mergeAll(Counter.layer, Books.layer, Subscription.layer).pipe(Layer.provideMerge(store.layer))
+
+day.pipe(Effect.provide(live), NodeRuntime.runMain)
