@@ -23,11 +23,11 @@ export const consumers = kind
 export const consumerOf = ({ name, version }: Named): string => `${kind}${name}/${version}`
 
 /**
- * The version of a projection that a consumer makes.
+ * The version of a projection that a consumer makes, all of it or a partition.
  */
 export const ofConsumer = (consumer: string): Named => {
   const end = consumer.lastIndexOf("/")
-  return { name: consumer.slice(kind.length, end), version: Number(consumer.slice(end + 1)) }
+  return { name: consumer.slice(kind.length, end), version: Number.parseInt(consumer.slice(end + 1), 10) }
 }
 
 /**
