@@ -3,7 +3,7 @@
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer, Redacted } from "effect"
-import { Subscription } from "effect-decider"
+import { EventStore, Subscription } from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
 import * as PgEventStore from "effect-decider/layers/PgEventStore"
 import * as SqliteEventStore from "effect-decider/layers/SqliteEventStore"
@@ -12,7 +12,7 @@ import { parseArgs } from "node:util"
 import { fromEnvironment } from "../../scripts/EmbeddedPostgres.ts"
 import * as Books from "./books.ts"
 import * as Counter from "./counter.ts"
-import { bold, cyan, dim, green, line, money, number, progress, red, yellow } from "./terminal.ts"
+import { bold, cyan, dim, green, line, money, number, progress, red, unread, yellow } from "./terminal.ts"
 
 const usage = `npm run demo -- [--memory | --sqlite | --postgres] [--orders N]
 
@@ -32,6 +32,9 @@ const options = {
 const readArguments = () => {
   try {
     const { values } = parseArgs({ options })
+    if ([values.memory, values.sqlite, values.postgres].filter(Boolean).length > 1) {
+      throw new Error("One store at a time: --memory, --sqlite or --postgres")
+    }
     const orders = Number(values.orders)
     if (!Number.isSafeInteger(orders) || orders < 1) {
       throw new Error(`--orders takes a number from 1, not "${values.orders}"`)
@@ -62,7 +65,7 @@ const makeFolder = Effect.sync(() => {
   }
 })
 
-const store = args.memory
+const where = args.memory
   ? { name: "memory (nothing is kept)", layer: MemoryEventStore.layer }
   : args.postgres
     ? {
@@ -81,20 +84,22 @@ const store = args.memory
       }
 
 const day = Effect.gen(function* () {
-  yield* Books.closed
+  const store = yield* EventStore.EventStore
+  yield* Books.upTo(yield* store.head)
   const before = yield* Books.now
   const today = before.isOpen ? before.day : before.day + 1
-  line(`\n${bold("The tea shop")} ${dim(`· ${store.name}`)}`)
+  line(`\n${bold("The tea shop")} ${dim(`· ${where.name}`)}`)
   if (before.events > 0) {
     line(dim(`  ${number(before.events)} events from before are in the books`))
   }
   if (before.isOpen) {
-    line(yellow(`  Day ${today} was interrupted. Going on where it stopped.`))
+    line(yellow(`  Day ${today} was interrupted, or another demo is at it. Going on where it stands.`))
   } else {
     yield* Counter.open(today, args.orders)
+    yield* Books.upTo(yield* store.head)
   }
 
-  const total = before.isOpen ? before.orders : args.orders
+  const { orders: total } = yield* Books.now
   const known = yield* Books.list(Books.Orders, `${today}.`)
   const waiting = Array.from({ length: total }, (_, i) => i + 1).filter((nr) => !known.has(`${today}.${nr}`))
   line(
@@ -112,38 +117,35 @@ const day = Effect.gen(function* () {
 
   let done = total - waiting.length
   let declined = 0
+  let elsewhere = 0
   let shown = 0
   const started = performance.now()
   const told = new Set<string>()
   yield* Effect.forEach(
     waiting,
     (nr) =>
-      Effect.flatMap(Counter.wish(today, nr), Counter.serve).pipe(
-        Effect.map(({ declined: reason, wish }) => {
-          done++
-          declined += reason === undefined ? 0 : 1
-          const kind = reason === undefined ? "placed" : reason.replace(/\d+/, "n")
-          // The first orders of a day, and the first of each kind of refusal, are worth a line.
-          if (shown < 4 || (reason !== undefined && !told.has(kind))) {
-            shown++
-            told.add(kind)
-            line(
-              reason === undefined
-                ? `  ${green("✓")} ${wish.customer} buys ${wish.units} × ${wish.product} for ${money(
-                    wish.units * wish.price
-                  )}`
-                : `  ${red("✗")} ${wish.customer} wants ${wish.units} × ${wish.product}: ${reason}`
-            )
-          }
-          progress(done, total, `${number(done)} of ${number(total)} served, ${number(declined)} declined`)
-        })
-      ),
+      Effect.gen(function* () {
+        // Memory and SQLite answer at once: without a pause for what comes from outside, Ctrl-C would wait for the evening.
+        yield* Effect.yieldNow
+        const wish = yield* Counter.wish(today, nr)
+        const outcome = yield* Counter.serve(wish)
+        done++
+        declined += outcome._tag === "Declined" ? 1 : 0
+        elsewhere += outcome._tag === "Elsewhere" ? 1 : 0
+        const kind = outcome._tag === "Declined" ? outcome.reason.replace(/\d+/, "n") : outcome._tag
+        // The first orders of a day, and the first of each other kind, are worth a line.
+        if (shown < 4 || (outcome._tag !== "Placed" && !told.has(kind))) {
+          shown++
+          told.add(kind)
+          line(said(wish, outcome))
+        }
+        progress(done, total, `${number(done)} of ${number(total)} served, ${number(declined)} declined`)
+      }),
     { concurrency: 16, discard: true }
   )
   const seconds = (performance.now() - started) / 1000
-  yield* Counter.close(today)
-
-  yield* Books.closed
+  const closed = yield* Counter.close(today)
+  yield* Books.upTo(closed)
   const { events } = yield* Books.now
   const orders = [...(yield* Books.list(Books.Orders)).values()]
   printBooks(
@@ -152,10 +154,12 @@ const day = Effect.gen(function* () {
     orders.reduce((coins, order) => coins + order.coins, 0)
   )
   const problems = yield* Books.audit
-  for (const problem of problems) {
+  for (const problem of problems ?? []) {
     line(red(`  ✗ ${problem}`))
   }
-  if (problems.length === 0) {
+  if (problems === undefined) {
+    line(yellow("  Another demo is still writing; it will look whether the books agree."))
+  } else if (problems.length === 0) {
     const placed = orders.filter((order) => order.placed !== null).length
     line(green(`  ✓ the books agree: ${number(placed)} orders placed, each charged once, nothing oversold`))
     line(green("  ✓ and the same comes of folding all events anew"))
@@ -163,13 +167,25 @@ const day = Effect.gen(function* () {
   const recorded = events - before.events
   line(
     `\n  ${number(recorded)} events · ${number(declined)} refusals · ${number(Counter.racesLost.count)} lost races decided ` +
-      `again · ${number(recorded / seconds)} events/s`
+      `again · ${number(recorded / seconds)} events/s` +
+      (elsewhere === 0 ? "" : ` · ${number(elsewhere)} customers served elsewhere`)
   )
   line(dim(args.memory ? "" : `  Run it again: day ${today + 1} follows.`))
-  if (problems.length > 0) {
+  if (problems !== undefined && problems.length > 0) {
     process.exitCode = 1
   }
 })
+
+const said = ({ customer, price, product, units }: Counter.Wish, outcome: Counter.Outcome): string => {
+  switch (outcome._tag) {
+    case "Placed":
+      return `  ${green("✓")} ${customer} buys ${units} × ${product} for ${money(units * price)}`
+    case "Declined":
+      return `  ${red("✗")} ${customer} wants ${units} × ${product}: ${outcome.reason}`
+    case "Elsewhere":
+      return `  ${yellow("–")} ${customer} was served by another demo on the same data`
+  }
+}
 
 const printBooks = (teas: Map<string, Books.Line>, events: number, coins: number): void => {
   line(`\n${bold("The books")} ${dim(`after ${number(events)} events`)}\n`)
@@ -191,6 +207,14 @@ const printBooks = (teas: Map<string, Books.Line>, events: number, coins: number
   )
 }
 
-const live = Layer.mergeAll(Counter.layer, Books.layer, Subscription.layer).pipe(Layer.provideMerge(store.layer))
+const live = Layer.mergeAll(Counter.layer, Books.layer, Subscription.layer).pipe(Layer.provideMerge(where.layer))
 
-day.pipe(Effect.provide(live), NodeRuntime.runMain)
+// What the program expects may fail is told in a sentence. A defect keeps its stack.
+const failed = (error: Error) =>
+  Effect.sync(() => {
+    line()
+    console.error(red(error.message))
+    process.exitCode = 1
+  })
+
+day.pipe(Effect.raceFirst(unread), Effect.provide(live), Effect.catch(failed), NodeRuntime.runMain)
