@@ -19,6 +19,7 @@
 import { absurd, constFalse, constTrue, dual, identity } from "effect/Function"
 import * as HashMap from "effect/HashMap"
 import * as Result from "effect/Result"
+import * as ByTag from "./internal/byTag.ts"
 import * as Fold from "./internal/fold.ts"
 import * as Product from "./internal/product.ts"
 import type { Keyed, KeyedEvent } from "./Keyed.ts"
@@ -173,6 +174,11 @@ export const make = <
  * A missing, extra or mistagged handler does not compile. The refusals of all handlers are collected in the error type.
  * The empty first call fixes the three unions, so that the rest is inferred.
  *
+ * **Gotchas**
+ *
+ * What is no command of the union, from a request that nobody decoded for example, is a defect that says so: there is no
+ * refusal for it. Make commands a schema as well, and decode what comes in.
+ *
  * **Example** (A door with a lock)
  *
  * ```ts
@@ -218,14 +224,16 @@ export const tagged =
     readonly evolve: Handlers & { readonly [Tag in Exclude<keyof Handlers, Event["_tag"]>]: never }
     readonly isTerminal?: ((state: State) => boolean) | undefined
   }): Decider<Command, State, Event, Refusals[keyof Refusals]> => {
-    // TypeScript cannot see that `handlers[value._tag]` accepts `value`; the signature above makes it so.
-    const decide: Record<string, (command: any, state: State) => Result.Result<ReadonlyArray<Event>, any>> =
+    // TypeScript cannot see that the handler of `value._tag` accepts `value`; the signature above makes it so.
+    const decide = ByTag.make<(command: any, state: State) => Result.Result<ReadonlyArray<Event>, any>>(
+      "a command",
       options.decide
-    const evolve: Record<string, (state: State, event: any) => State> = options.evolve
+    )
+    const evolve = ByTag.make<(state: State, event: any) => State>("an event", options.evolve)
     return {
       initialState: options.initialState,
-      decide: (command, state) => decide[command._tag]!(command, state),
-      evolve: (state, event) => evolve[event._tag]!(state, event),
+      decide: (command, state) => decide(command)(command, state),
+      evolve: (state, event) => evolve(event)(state, event),
       isTerminal: options.isTerminal ?? constFalse
     }
   }
@@ -842,10 +850,14 @@ export const composeAll = <const Parts extends { readonly [label: string]: Decid
 > => {
   const all: { readonly [label: string]: any } = { ...parts }
   const labels = Object.keys(all)
+  const partOf = ByTag.make("a command", all)
   return {
     initialState: Product.initialStates(all),
-    decide: ({ _tag, command }: LabelledCommand<string, unknown>, states: any) =>
-      mapEvents(all[_tag].decide(command, states[_tag]), (event) => ({ _tag, event }) as any),
+    decide: (labelled: LabelledCommand<string, unknown>, states: any) => {
+      const part = partOf(labelled)
+      const { _tag, command } = labelled
+      return mapEvents(part.decide(command, states[_tag]), (event) => ({ _tag, event }) as any)
+    },
     evolve: Product.evolveLabelled(all),
     isTerminal: (states: any) => labels.every((label) => all[label].isTerminal(states[label]))
   }

@@ -11,15 +11,13 @@ import * as MemoryPublisher from "../../src/layers/MemoryPublisher.ts"
 import { Any } from "../../src/store/ExpectedVersion.ts"
 import { Chance } from "../../src/testing/internal/chance.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
+import { until } from "./fixtures/bells.ts"
 import { type Services, silently, stores } from "./stores.ts"
 
 const envelope = CloudEvent.envelope({ source: "/bells" })
 
 const ring = ({ store }: Services, bell: string, ...types: ReadonlyArray<string>) =>
   store.append(Pg.write(StreamId.make("bell", bell), Any, ...types.map((type) => Pg.newEvent({ type }))))
-
-const until = <A, E, R>(look: Effect.Effect<A, E, R>, isIt: (found: A) => boolean) =>
-  look.pipe(Effect.repeat({ schedule: Schedule.spaced("5 millis"), until: isIt }), Effect.timeout("10 seconds"))
 
 /** An outbox, and a receiver that answers by what `answers` has for a type, and keeps what it takes. */
 const publishing = Effect.fnUntraced(function* (services: Services, options?: Partial<Outbox.Options>) {

@@ -17,6 +17,7 @@ import { createServer } from "node:http"
 import * as WebhookPublisher from "../../src/layers/WebhookPublisher.ts"
 import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
+import { until } from "./fixtures/bells.ts"
 import { type Services, silently, stores } from "./stores.ts"
 
 const ours = Redacted.make("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -24,9 +25,6 @@ const theirs = Redacted.make("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
 
 const ring = ({ store }: Services, bell: string, ...types: ReadonlyArray<string>) =>
   store.append(Pg.write(StreamId.make("bell", bell), Any, ...types.map((type) => Pg.newEvent({ type }))))
-
-const until = <A, E, R>(look: Effect.Effect<A, E, R>, isIt: (found: A) => boolean) =>
-  look.pipe(Effect.repeat({ schedule: Schedule.spaced("5 millis"), until: isIt }), Effect.timeout("10 seconds"))
 
 /** What a receiver does with a request: takes it, takes it and does not say so, or answers something else. */
 type Mood = "taking" | "slow" | 429 | 500 | 503

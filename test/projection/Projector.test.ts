@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -87,6 +88,19 @@ const all = ({ context }: Services) =>
     Effect.map(list(), (found) => Object.fromEntries(found.map(({ key, state }) => [key, state])))
   )
 
+/** What a counter of the consumer of this projection says. */
+const counted = (name: string) =>
+  Effect.map(
+    Metric.snapshot,
+    (all) =>
+      (
+        all.find(
+          ({ attributes, id }) =>
+            id === `effect_decider_consumer_${name}_total` && attributes?.["consumer"] === "projection/ledgers/1"
+        )?.state as Metric.CounterState<number> | undefined
+      )?.count ?? 0
+  )
+
 const until = <A>(look: Effect.Effect<A, unknown>, isIt: (found: A) => boolean) =>
   look.pipe(Effect.repeat({ schedule: Schedule.spaced("10 millis"), until: isIt }), Effect.timeout("10 seconds"))
 
@@ -134,6 +148,7 @@ describe("Projector", () => {
           yield* book(store, "1", booked("a", 1), booked("a", 2))
           yield* book(store, "2", booked("b", 3), booked("a", 4), booked("b", 5), booked("c", 6))
           const position = yield* book(store, "3", booked("d", 7))
+          const before = { events: yield* counted("events"), parked: yield* counted("parked") }
           const projector = yield* running(services, [projection])
           yield* projector.waitFor(projection, position)
           // Key a waits for 2 and key c is at 6; of stream 2 that is the last one.
@@ -173,6 +188,9 @@ describe("Projector", () => {
             c: [10, 12],
             d: [7]
           })
+          // All but the one that was left out; and how often one was parked that failed.
+          assert.strictEqual((yield* counted("events")) - before.events, 11)
+          assert.strictEqual((yield* counted("parked")) - before.parked, 2)
         })
       )
 
@@ -362,20 +380,29 @@ describe("Projector", () => {
             yield* until(onlyLooks.parked(parts), ({ length }) => length === 0)
             assert.strictEqual((yield* all(here))["d"]!.at(-1), 1005)
 
-            // In another number, or as a whole, it is not run beside that.
-            const whole = yield* running(here, [Ledgers])
-            const otherwise = yield* running(here, [ledgers({ partitions: 2 })])
-            // It is run by nobody else meanwhile, and yet who asks there is told of all of it.
-            yield* otherwise.waitFor(parts, failing)
             assert.isTrue(yield* onlyLooks.pause(parts))
             assert.strictEqual((yield* onlyLooks.status)[0]!.state, "paused")
             const late = yield* round(22)
-            const notSeen = yield* Effect.flip(onlyLooks.waitFor(parts, late, { timeout: "300 millis" }))
+            const notSeen = yield* Effect.flip(onlyLooks.waitFor(parts, late, { timeout: "100 millis" }))
             assert.isTrue(notSeen._tag === "NotSeen" && notSeen.reached < late)
             yield* onlyLooks.resume(parts)
             yield* onlyLooks.waitFor(parts, late)
-            assert.deepStrictEqual((yield* all(here))["e"], expected(22)["e"])
-            yield* Effect.all([whole.stop, otherwise.stop, other.stop])
+            const before = yield* all(here)
+            assert.deepStrictEqual(before["e"], expected(22)["e"])
+
+            // In another number, or as a whole, it is not run, not even when nobody else runs it.
+            yield* other.stop
+            const whole = yield* running(here, [Ledgers])
+            const otherwise = yield* running(there, [ledgers({ partitions: 2 })])
+            const further = yield* round(23)
+            for (const projector of [onlyLooks, whole, otherwise]) {
+              const missed = yield* Effect.flip(projector.waitFor(parts, further, { timeout: "100 millis" }))
+              assert.isTrue(missed._tag === "NotSeen" && missed.reached < further)
+            }
+            assert.deepStrictEqual(yield* all(here), before)
+            yield* running(here, [parts])
+            yield* Effect.forEach([onlyLooks, whole, otherwise], ({ waitFor }) => waitFor(parts, further))
+            assert.deepStrictEqual((yield* all(here))["e"], expected(23)["e"])
           }).pipe(Effect.timeout("20 seconds"))
       )
     })

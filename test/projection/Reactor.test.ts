@@ -3,79 +3,17 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
-import {
-  Category,
-  CommandHandler,
-  Consumers,
-  Decider,
-  EventSchema,
-  NewEvent,
-  Position,
-  Reactor,
-  type RecordedEvent,
-  StreamId
-} from "effect-decider"
+import { NewEvent, Position, Projection, Projector, Reactor, type RecordedEvent, StreamId, View } from "effect-decider"
 import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
 import { collector } from "../store/fixtures/telemetry.ts"
-import { type Services, silently, stores } from "./stores.ts"
-
-const BellEvent = Schema.TaggedUnion({ Rung: { n: Schema.Int } })
-const source = { name: "bell", events: EventSchema.make({ event: BellEvent }) }
-
-const rung = (n: number) => Pg.newEvent({ type: "Rung", data: { n } })
-
-const ring = ({ store }: Services, bell: string, ...ns: ReadonlyArray<number>) =>
-  Effect.map(store.append(Pg.write(StreamId.make("bell", bell), Any, ...ns.map(rung))), ({ positions }) =>
-    positions.at(-1)!
-  )
-
-/** Reactors in a scope of their own, as in a process of their own. */
-const running = Effect.fnUntraced(function* (
-  services: Services,
-  reactors: ReadonlyArray<Reactor.Reactor>,
-  options?: Reactor.RunOptions
-) {
-  const scope = yield* Scope.make()
-  yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
-  const layer = Layer.fresh(Reactor.layer(reactors, { lease: "600 millis", ...options }))
-  const context = yield* Layer.buildWithScope(layer, scope).pipe(Effect.provideContext(services.context), silently)
-  return { ...Context.get(context, Reactor.Reactors), stop: Scope.close(scope, Exit.void) }
-})
-
-const until = <A, E, R>(look: Effect.Effect<A, E, R>, isIt: (found: A) => boolean) =>
-  look.pipe(Effect.repeat({ schedule: Schedule.spaced("5 millis"), until: isIt }), Effect.timeout("10 seconds"))
-
-/** The same services, in a process that gets these answers about its lease; `isMove` where the checkpoint is to move. */
-const answered = (
-  services: Services,
-  answer: <E>(call: Effect.Effect<void, E>, isMove: boolean) => Effect.Effect<void, E>
-): Services => {
-  const consumers = Consumers.Consumers.of({
-    ...services.consumers,
-    renew: (...args) => answer(services.consumers.renew(...args), false),
-    advance: (lease, from, to) => answer(services.consumers.advance(lease, from, to), to > from)
-  })
-  return { ...services, consumers, context: Context.add(services.context, Consumers.Consumers, consumers) }
-}
-
-/** Says again what it is told. */
-const Echo = Category.make("echo", {
-  decider: Decider.make({
-    initialState: 0,
-    decide: (n: number, _: number) => Result.succeed([BellEvent.cases.Rung.make({ n })]),
-    evolve: (count: number, _: typeof BellEvent.Type) => count + 1
-  }),
-  events: EventSchema.make({ event: BellEvent })
-})
+import { ring, running, source, until } from "./fixtures/bells.ts"
+import { stores } from "./stores.ts"
 
 /** What was heard, as `bell:n`; what is in `bad` fails each time, and is counted in `tries`. */
 const hearing = (settings?: Reactor.Settings & { readonly bad?: ReadonlySet<number> }) => {
@@ -344,141 +282,43 @@ describe("Reactor", () => {
     })
   )
 
-  it.live("a reaction may take longer than a lease, and ends when the lease is lost", () =>
+  it.live("nothing is done again when a projection is made anew", () =>
     Effect.gen(function* () {
       const services = yield* yield* stores.SQLite
-      const told: Array<string> = []
-      const reactor = Reactor.make({
-        name: "ears",
-        source,
-        react: ({ event: { n } }) =>
-          Effect.sync(() => told.push(`begun ${n}`)).pipe(
-            Effect.andThen(n === 0 ? Effect.sleep("500 millis") : Effect.never),
-            Effect.onExit((exit) =>
-              Effect.sync(() => told.push(`${Exit.isSuccess(exit) ? "done" : "interrupted"} ${n}`))
-            )
-          )
-      })
-      yield* running(services, [reactor], { lease: "240 millis" })
-      const others = yield* running(services, [reactor], { lease: "240 millis" })
-      yield* ring(services, "a", 0, 1)
-      yield* until(
-        Effect.sync(() => told.length),
-        (count) => count === 3
+      const { heard, hears, reactor } = hearing()
+      yield* running(services, [reactor])
+      const last = yield* ring(services, "a", 1, 2, 3)
+      yield* hears(3)
+      let counted = 0
+      const counts = [1, 2].map((version) =>
+        Projection.documents({
+          name: "counts",
+          version,
+          source,
+          key: ({ id }) => id,
+          view: View.make({
+            initialState: 0,
+            evolve: (count: number) => {
+              counted++
+              return count + 1
+            }
+          }),
+          state: Schema.Int
+        })
       )
-      assert.deepStrictEqual(told, ["begun 0", "done 0", "begun 1"])
-      yield* others.pause(reactor)
-      yield* until(
-        Effect.sync(() => told.length),
-        (count) => count === 4
+      const layer = Layer.fresh(Projector.layer(counts))
+      const { waitFor } = yield* Effect.map(
+        Effect.provideContext(Layer.build(layer), services.context),
+        Context.get(Projector.Projector)
       )
-      assert.strictEqual(told[3], "interrupted 1")
-      const [status] = yield* others.status
-      assert.strictEqual(status!.state, "paused")
-      assert.isBelow(Number(status!.position), Number(status!.head))
+      yield* waitFor(counts, last)
+      assert.strictEqual(counted, 6)
+      // It has heard everything before, and nothing more.
+      yield* ring(services, "a", 4)
+      yield* hears(4)
+      assert.deepStrictEqual(heard, ["a:1", "a:2", "a:3", "a:4"])
     })
   )
-
-  it.live("who may have lost the lease does nothing more, also where the database does not answer", () =>
-    Effect.gen(function* () {
-      const services = yield* yield* stores.SQLite
-      const told: Array<string> = []
-      const takenOver = yield* Deferred.make<void>()
-      let isCut = false
-      const ears = (who: string) =>
-        Reactor.make({
-          name: "ears",
-          source,
-          react: ({ event: { n } }) =>
-            Effect.gen(function* () {
-              told.push(`${who} ${n}`)
-              if (who === "other") {
-                yield* Deferred.succeed(takenOver, undefined)
-              } else if (n === 2) {
-                isCut = true
-                yield* Deferred.await(takenOver)
-              }
-            })
-        })
-      const ns = Array.from({ length: 10 }, (_, n) => n)
-      const whenTold = (what: string) =>
-        until(
-          Effect.sync(() => told),
-          (told) => told.includes(what)
-        )
-
-      const cut = answered(services, (call) => (isCut ? Effect.never : call))
-      yield* running(cut, [ears("one")], { lease: "240 millis" })
-      yield* ring(services, "a", ...ns)
-      yield* whenTold("one 2")
-      yield* running(services, [ears("other")], { lease: "240 millis" })
-      yield* whenTold("other 9")
-      // It is back, and can end.
-      isCut = false
-      const of = (who: string) => told.filter((what) => what.startsWith(who))
-      assert.deepStrictEqual(of("one"), ["one 0", "one 1", "one 2"])
-      const others = of("other")
-      assert.deepStrictEqual(
-        others,
-        ns.slice(-others.length).map((n) => `other ${n}`)
-      )
-      assert.isAtLeast(others.length, 8)
-    })
-  )
-
-  for (const step of ["before the reaction", "before the checkpoint", "after the checkpoint"] as const) {
-    it.live(`a command with the event's id is carried out once, when its process is gone ${step}`, () =>
-      Effect.gen(function* () {
-        const services = yield* yield* stores.SQLite
-        const echoes = yield* Effect.provideContext(CommandHandler.make({ category: Echo }), services.context)
-        const tries: Array<number> = []
-        const gone = yield* Deferred.make<void>()
-        const reactor = Reactor.make({
-          name: "ears",
-          source,
-          react: ({ event: { n }, recorded }) =>
-            Effect.gen(function* () {
-              tries.push(n)
-              if (step === "before the reaction" && n === 1 && !(yield* Deferred.isDone(gone))) {
-                yield* Deferred.succeed(gone, undefined)
-                return yield* Effect.never
-              }
-              yield* echoes.execute("all", n, { commandId: `ears/${recorded.id}` })
-            })
-        })
-        let isOver = false
-        const mortal = answered(services, (call, isMove) =>
-          Effect.gen(function* () {
-            const isLast = isMove && step !== "before the reaction" && tries.includes(1)
-            if (isLast && step === "after the checkpoint") {
-              yield* call
-            }
-            if (isLast) {
-              yield* Deferred.succeed(gone, undefined)
-            }
-            return yield* !isOver && (yield* Deferred.isDone(gone)) ? Effect.never : call
-          })
-        )
-        yield* running(mortal, [reactor], { lease: "240 millis" })
-        yield* ring(services, "a", 0)
-        yield* until(services.store.readPage({ category: "echo" }), ({ events }) => events.length === 1)
-        yield* ring(services, "a", 1)
-        yield* Effect.timeout(Deferred.await(gone), "10 seconds")
-        yield* running(services, [reactor], { lease: "240 millis" })
-        yield* ring(services, "a", 2)
-        const { events } = yield* until(services.store.readPage({ category: "echo" }), ({ events }) =>
-          events.some(({ data }) => (data as { readonly n: number }).n === 2)
-        )
-        isOver = true
-        assert.deepStrictEqual(
-          events.map(({ data }) => data),
-          [{ n: 0 }, { n: 1 }, { n: 2 }]
-        )
-        const isRepeated = step !== "after the checkpoint"
-        assert.strictEqual(tries.filter((n) => n === 1).length, isRepeated ? 2 : 1)
-      })
-    )
-  }
 
   it.live("goes on with the trace of the event, tells how much it did, and gives the event as the cause", () =>
     Effect.gen(function* () {

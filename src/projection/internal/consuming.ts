@@ -393,13 +393,27 @@ export class Holding<R> {
       yield* consumers.advance(this.lease, this.position, to)
       return free.length
     })
-    return Effect.withFiber<number, Failing.Handled, R>((fiber) => {
-      const start = Telemetry.now(fiber)
-      return Effect.tap(this.transaction(attempt), (count) => {
+    return Effect.map(
+      this.counted(this.transaction(attempt), (count) => [count, events[events.length - 1]!]),
+      (count) => {
         this.committed(to)
+        return count
+      }
+    )
+  }
+
+  /** Counts what was applied, and takes the time: so many events, of which the last one it looked at was this one. */
+  private counted<A, E>(
+    effect: Effect.Effect<A, E, R>,
+    applied: (answer: A) => readonly [count: number, last: RecordedEvent]
+  ): Effect.Effect<A, E, R> {
+    return Effect.withFiber((fiber) => {
+      const start = Telemetry.now(fiber)
+      return Effect.map(effect, (answer) => {
+        const [count, last] = applied(answer)
         this.applied += count
-        this.metrics.applied(count, events[events.length - 1]!, start, fiber)
-        return Effect.void
+        this.metrics.applied(count, last, start, fiber)
+        return answer
       })
     })
   }
@@ -467,9 +481,9 @@ export class Holding<R> {
       yield* consumers.advance(this.lease, this.position, to)
       return to
     })
-    return Effect.map(this.transaction(oneByOne), (to) => {
+    const done = this.counted(this.transaction(oneByOne), () => [applied, events[Math.max(0, count - 1)]!])
+    return Effect.map(done, (to) => {
       this.committed(to)
-      this.applied += applied
       return count
     })
   }
@@ -582,12 +596,14 @@ export class Holding<R> {
       }
       const again = Effect.gen({ self: this }, function* () {
         // Somebody may have chosen to leave it out just now.
-        if (yield* consumers.unpark(this.work.consumer, position)) {
+        const isThere = yield* consumers.unpark(this.work.consumer, position)
+        if (isThere) {
           yield* this.handled(this.work.apply([event]))
         }
         yield* consumers.advance(this.lease, this.position, this.position)
+        return isThere ? 1 : 0
       })
-      const done = yield* Effect.result(this.transaction(again))
+      const done = yield* Effect.result(this.counted(this.transaction(again), (count) => [count, event]))
       if (Result.isFailure(done)) {
         if (done.failure._tag !== "Failed") {
           return yield* done.failure
