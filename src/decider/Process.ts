@@ -19,11 +19,10 @@
  *
  * @since 0.1.0
  */
-import type * as DateTime from "effect/DateTime"
 import { dual } from "effect/Function"
 import * as Result from "effect/Result"
 // By name: a bundler keeps `Schema.Int` where nobody uses the error, and all of Schema with it.
-import { Int, TaggedError } from "effect/Schema"
+import { type DateTimeUtc, Int, TaggedError } from "effect/Schema"
 import type { Decider } from "./Decider.ts"
 import type { Keyed } from "./Keyed.ts"
 
@@ -94,7 +93,7 @@ export const make = <Event, State, Command>(options: {
  * A moment that a process waits for, unless something else comes before.
  *
  * - `key`: names it among the deadlines of the process.
- * - `dueAt`: when it is reached; whole milliseconds count.
+ * - `dueAt`: when it is reached, a `DateTime.Utc`; whole milliseconds count.
  * - `event`: what the process sees then.
  *
  * @category models
@@ -102,7 +101,7 @@ export const make = <Event, State, Command>(options: {
  */
 export interface Deadline<out Event> {
   readonly key: string
-  readonly dueAt: DateTime.Utc
+  readonly dueAt: DateTimeUtc["Type"]
   readonly event: Event
 }
 
