@@ -3,15 +3,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, DateTime, Effect, Exit, Layer, Redacted, Schedule, Scope, Stream } from "effect"
 import { FetchHttpClient, HttpClient, HttpServer } from "effect/http"
 import { TestClock } from "effect/testing"
-import { type Consumers, type Deadlines, EventStore, StreamId } from "effect-decider"
+import { EventStore, StreamId } from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
 import * as PgEventStore from "effect-decider/layers/PgEventStore"
 import * as SqliteEventStore from "effect-decider/layers/SqliteEventStore"
 import * as WebhookPublisher from "effect-decider/layers/WebhookPublisher"
 import { DeciderLaws, Scenario } from "effect-decider/testing"
-import { spawnSync } from "node:child_process"
 import { createServer } from "node:http"
-import * as Path from "node:path"
 import * as Postgres from "../../test/support/Postgres.ts"
 import { Fulfilment, Seen } from "./fulfilment.ts"
 import { Letters } from "./letters.ts"
@@ -71,8 +69,7 @@ describe("the deciders", () => {
   })
 })
 
-type Store = EventStore.EventStore | Consumers.Consumers | Deadlines.Deadlines
-const stores: Record<string, Layer.Layer<Store, unknown>> = {
+const stores: Record<string, Layer.Layer<MemoryEventStore.Services, unknown>> = {
   memory: MemoryEventStore.layer,
   SQLite: SqliteEventStore.layer({ filename: ":memory:" }),
   PostgreSQL: PgEventStore.layerClient().pipe(Layer.provide(Postgres.layer()))
@@ -181,15 +178,4 @@ describe("the warehouse", () => {
       assert.deepStrictEqual(shipped, [])
     })
   )
-})
-
-it("the story of the README is what is told", () => {
-  const main = Path.join(import.meta.dirname, "main.ts")
-  const { status, stderr, stdout } = spawnSync(process.execPath, ["--conditions=@effect-decider/source", main], {
-    encoding: "utf8",
-    timeout: 20_000
-  })
-  assert.strictEqual(status, 0, stderr)
-  assert.include(stdout, "the warehouse ships order-1")
-  assert.include(stdout, "letter to cleo: your order is cancelled: it was not paid in time")
 })

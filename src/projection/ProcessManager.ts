@@ -149,7 +149,8 @@ export type EventOf<M> = M extends (entry: never) => infer Answer
  * Where a command of a process goes.
  *
  * `send` has it carried out under an id, by which a repeat is known. It answers with the input that a refusal is to the process,
- * and with nothing when the command was accepted. When it fails it is tried again.
+ * and with nothing when the command was accepted. When it fails it is tried again. One that may never answer needs a timeout: the
+ * instance waits for it, and deadlines that are due later may, too.
  *
  * @category models
  * @since 0.1.0

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Result, Schema } from "effect"
+import { DateTime, Result, Schema } from "effect"
 import { Decider, type Keyed, Process, View } from "effect-decider"
 
 // Every order is to be packed, then shipped; a cancelled one is neither.
@@ -104,6 +104,35 @@ describe("Process", () => {
     assert.deepStrictEqual(whole, { state: second.state, commands: [...first.commands, ...second.commands] })
     assert.deepStrictEqual(whole.state, View.fold(Fulfilment, events))
   })
+})
+
+describe("Process.withDeadlines", () => {
+  // An order that was placed is to be packed by the hour of its number, or the shop closes.
+  const closing = { _tag: "ShopClosed" } as const
+  const Timed = Process.withDeadlines(Fulfilment, (todo) =>
+    todo.closed === undefined
+      ? Object.entries(todo).flatMap(([order, step]) =>
+          step === "pack" ? [{ key: order, dueAt: DateTime.makeUnsafe(order.charCodeAt(0)), event: closing }] : []
+        )
+      : []
+  )
+
+  it.prop(
+    "changes nothing else, and what is reached or over stands no more",
+    [Schema.Array(OrderEvent)],
+    ([events]) => {
+      lawful(Timed, events)
+      const { state } = Process.collectFold(Timed, {}, events)
+      assert.deepStrictEqual(state, View.fold(Fulfilment, events))
+      for (const { event } of Timed.deadlines(state)) {
+        assert.deepStrictEqual(Timed.deadlines(Timed.evolve(state, event)), [])
+      }
+      assert.strictEqual(
+        Timed.deadlines(state).length,
+        Timed.isTerminal(state) ? 0 : Object.values(state).filter((step) => step === "pack").length
+      )
+    }
+  )
 })
 
 describe("Process.combineWithDecider", () => {
