@@ -129,7 +129,7 @@ describe("SqliteClient", () => {
           }
         )
         assert.isDefined(timer)
-        assert.isBelow(timer!, many.length)
+        assert.isBelow(timer, many.length)
       })
     )
 
