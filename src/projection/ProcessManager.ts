@@ -269,7 +269,7 @@ export type RoutesOf<Command extends { readonly _tag: string }, Event> = {
  *
  * **Gotchas**
  *
- * Throws when the name is none of a category, or of a reactor.
+ * Throws when the name is none of a category or of a reactor, or when two sources hear of the same events.
  *
  * @see {@link layer} for an example
  * @category constructors
@@ -296,6 +296,10 @@ export const make = <
     settings
   }
   reactor(manager, () => Effect.void)
+  const issue = Managing.issueOf(manager)
+  if (issue !== undefined) {
+    throw new Error(`ProcessManager ${JSON.stringify(name)}: ${issue}.`)
+  }
   return manager
 }
 

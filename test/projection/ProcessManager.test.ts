@@ -198,17 +198,23 @@ describe("ProcessManager", () => {
     })
   )
 
-  it("a name that is none of a category is refused, and one that no store can hold", () => {
-    for (const name of ["", "a-b", "x".repeat(300)]) {
-      assert.throws(() =>
-        ProcessManager.make(Fulfilment.Fulfilment, {
-          name,
-          events: Fulfilment.manager.events,
-          sources: [ProcessManager.from({ events: Fulfilment.OrderCategory.events }, () => undefined)],
-          commands: Fulfilment.manager.commands as never
-        })
-      )
-    }
+  it("a name that no manager can have is refused, and sources that hear of the same events", () => {
+    const ignored = (): ProcessManager.Meaning<Fulfilment.Seen> => undefined
+    const orders = ProcessManager.from({ events: Fulfilment.OrderCategory.events }, ignored)
+    const make = (name: string, ...others: ReadonlyArray<typeof orders>) =>
+      ProcessManager.make(Fulfilment.Fulfilment, {
+        name,
+        events: Fulfilment.manager.events,
+        sources: [orders, ...others],
+        commands: Fulfilment.manager.commands as never
+      })
+    const named = ProcessManager.from(Fulfilment.OrderCategory, ignored)
+    assert.throws(() => make("", named), "the category is empty")
+    assert.throws(() => make("a-b", named), "a-b")
+    assert.throws(() => make("x".repeat(300), named), "x")
+    assert.throws(() => make("fulfilment", orders), "two of its sources")
+    assert.throws(() => make("order", named), "its own category")
+    assert.strictEqual(make("fulfilment", named).name, "fulfilment")
   })
 
   it("the process itself, without a store", () => {

@@ -152,6 +152,24 @@ export const make = <Event, State, R>(
 
 const patience = 60_000
 
+/**
+ * What is wrong with the sources of a manager, if something is: an event of which two of them hear would be one input.
+ */
+export const issueOf = ({ name, sources }: ProcessManager<any, any, any>): string | undefined => {
+  const typesOf = ({ source }: (typeof sources)[number]) => source.events.shapes.map(({ type }) => type)
+  const isTwice = sources.some((one, i) =>
+    sources.slice(i + 1).some((other) => {
+      const types = new Set(typesOf(other))
+      return one.source.name === other.source.name && typesOf(one).some((type) => types.has(type))
+    })
+  )
+  return isTwice
+    ? "two of its sources hear of the same events; make one of them"
+    : sources.some(({ source }) => source.name === name)
+      ? "it hears of its own category; a process does not see what it has seen"
+      : undefined
+}
+
 const hears = (
   source: ProcessManager<any, any, any>["sources"][number]["source"],
   category: string,
