@@ -358,7 +358,7 @@ export const instance = <Event, State>(
  * **Example** (Orders that are paid within three days, or cancelled)
  *
  * ```ts
- * import { DateTime, Effect, Layer, Result, Schema } from "effect"
+ * import { DateTime, Effect, Layer, Result, Schedule, Schema } from "effect"
  * import { TestClock } from "effect/testing"
  * import { Category, CommandHandler, Decider, EventSchema, Process, ProcessManager } from "effect-decider"
  * import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
@@ -433,7 +433,11 @@ export const instance = <Event, State>(
  *   yield* TestClock.adjust("2 days")
  *   yield* orders.execute("1", "Paid")
  *   yield* TestClock.adjust("2 days")
- *   return [(yield* orders.state("1")).state, (yield* orders.state("2")).state]
+ *   const { state } = yield* orders.state("2").pipe(
+ *     Effect.repeat({ schedule: Schedule.spaced("5 millis"), until: ({ state }) => state !== "Placed" }),
+ *     TestClock.withLive
+ *   )
+ *   return [(yield* orders.state("1")).state, state]
  * })
  *
  * const live = ProcessManager.layer([PayingManager]).pipe(
