@@ -1,6 +1,6 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Context, DateTime, Effect, Exit, Layer, Redacted, Schedule, Scope, Stream } from "effect"
+import { Clock, Context, DateTime, Effect, Exit, Layer, Redacted, Scope, Stream } from "effect"
 import { FetchHttpClient, HttpClient, HttpServer } from "effect/http"
 import { TestClock } from "effect/testing"
 import { EventStore, StreamId } from "effect-decider"
@@ -75,13 +75,17 @@ const stores: Record<string, Layer.Layer<MemoryEventStore.Services, unknown>> = 
   PostgreSQL: PgEventStore.layerClient().pipe(Layer.provide(Postgres.layer()))
 }
 
-/** Waits in real time, for the time of a test stands still. */
+/** Looks again and again in real time, while the time of the test goes by slowly. */
 const until = <A, E, R>(look: Effect.Effect<A, E, R>, isIt: (found: A) => boolean) =>
-  look.pipe(
-    Effect.repeat({ schedule: Schedule.spaced("2 millis"), until: isIt }),
-    Effect.timeout("10 seconds"),
-    TestClock.withLive
-  )
+  Effect.gen(function* () {
+    let found = yield* look
+    while (!isIt(found)) {
+      yield* TestClock.withLive(Effect.sleep("2 millis"))
+      yield* TestClock.adjust("2 millis")
+      found = yield* look
+    }
+    return found
+  })
 
 const secret = Redacted.make("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
