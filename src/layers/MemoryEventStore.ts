@@ -20,6 +20,8 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import type { Consumers } from "../projection/Consumers.ts"
+import type { DocumentStore } from "../projection/DocumentStore.ts"
 import * as Criteria from "../store/Criteria.ts"
 import * as EventStore from "../store/EventStore.ts"
 import * as ExpectedVersion from "../store/ExpectedVersion.ts"
@@ -33,6 +35,8 @@ import { AppendConditionFailed, type AppendError, type ImportError, VersionConfl
 import * as StreamId from "../store/StreamId.ts"
 import * as StreamVersion from "../store/StreamVersion.ts"
 import * as Listeners from "./internal/listeners.ts"
+import { Journal, Table } from "./internal/memoryTables.ts"
+import * as MemoryReadSide from "./internal/memoryReadSide.ts"
 import { recordedTime } from "./internal/recordedTime.ts"
 
 /**
@@ -54,7 +58,14 @@ export const maxScanned = 10_000
  * @category constructors
  * @since 0.1.0
  */
-export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync(() => {
+export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__*/ Effect.suspend(() =>
+  Effect.map(makeAll, (services) => Context.get(services, EventStore.EventStore))
+)
+
+/**
+ * The store, and the consumers and documents that are in its transactions.
+ */
+const makeAll: Effect.Effect<Context.Context<EventStore.EventStore | Consumers | DocumentStore>> = Effect.sync(() => {
   const log = new Log()
   const root = new Turn(undefined, 0, 0, 0)
   const Current = Context.Reference<Turn>(`effect-decider/layers/MemoryEventStore/Turn/${nextStore++}`, {
@@ -124,7 +135,16 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
       )
     })
 
-  return EventStore.make({
+  // Of tables that are changed in transactions. `write` gets whether what it changes is final.
+  const readSide = MemoryReadSide.make(log.journal, {
+    reading: (read) => reading((_, turn) => read(turn.changes(log))),
+    writing: (write) =>
+      writing((turn, fiber) =>
+        turn.isOpen ? Effect.sync(() => write(turn.changes(log), turn.isRoot, fiber)) : transactionEnded
+      )
+  })
+
+  const store = EventStore.make({
     system: { name: "memory", isInstant: true },
     appendAll: (writes, options) => writing((turn, fiber) => appended(turn, writes, options, fiber)),
     load: (stream, { after, idempotencyKey, snapshotKey, upTo }) =>
@@ -197,6 +217,7 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
     purgeIdempotencyRecords: (before) =>
       writing((turn) => (turn.isOpen ? Effect.succeed(log.records.purge(before, turn.isRoot)) : transactionEnded))
   })
+  return Context.add(readSide, EventStore.EventStore, store)
 })
 
 /**
@@ -225,7 +246,9 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = Effect.sync
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<EventStore.EventStore> = Layer.effect(EventStore.EventStore, make)
+export const layer: Layer.Layer<EventStore.EventStore | Consumers | DocumentStore> = /*#__PURE__*/ Layer.effectContext(
+  /*#__PURE__*/ Effect.suspend(() => makeAll)
+)
 
 let nextStore = 0
 
@@ -237,7 +260,9 @@ const noEvents: ReadonlyArray<RecordedEvent> = []
 class Log {
   /** The event at position `n` has the index `n - 1`. */
   readonly events: Array<RecordedEvent> = []
-  readonly records = new Records()
+  /** What open transactions have changed besides events. */
+  readonly journal = new Journal()
+  readonly records = new Records(this.journal)
   private readonly snapshots = new Map<StreamId.StreamId, Map<string, KeptSnapshot>>()
   /** The streams that have a tombstone, in the order of getting it. */
   readonly closed = new Set<StreamId.StreamId>()
@@ -449,62 +474,32 @@ class Log {
 }
 
 /**
- * The idempotency records. What open transactions change is noted, so that it can be taken back and not be seen outside.
+ * The idempotency records.
  */
 class Records {
-  private readonly byKey = new Map<string, Remembered>()
-  private readonly changes: Array<readonly [key: string, before: Remembered | undefined]> = []
+  private readonly table: Table<Remembered>
 
-  /** How many changes open transactions have made up to now. */
-  get changed(): number {
-    return this.changes.length
+  constructor(journal: Journal) {
+    this.table = new Table(journal)
   }
 
-  /** The record of a key as it was before all but the first `changed` changes. */
   get(key: string, changed: number): EventStore.IdempotencyRecord | undefined {
-    for (let i = changed; i < this.changes.length; i++) {
-      if (this.changes[i]![0] === key) {
-        return this.changes[i]![1]?.record
-      }
-    }
-    return this.byKey.get(key)?.record
+    return this.table.get(key, changed)?.record
   }
 
   add(record: EventStore.IdempotencyRecord, at: number, isFinal: boolean): void {
-    if (!isFinal) {
-      this.changes.push([record.key, undefined])
-    }
-    this.byKey.set(record.key, { record, at })
+    this.table.set(record.key, { record, at }, isFinal)
   }
 
   purge(before: number, isFinal: boolean): number {
     let purged = 0
-    for (const [key, remembered] of this.byKey) {
-      if (remembered.at < before) {
-        if (!isFinal) {
-          this.changes.push([key, remembered])
-        }
-        this.byKey.delete(key)
+    for (const [key, { at }] of this.table.entries(Infinity)) {
+      if (at < before) {
+        this.table.set(key, undefined, isFinal)
         purged++
       }
     }
     return purged
-  }
-
-  /** Takes back all but the first `changed` changes. */
-  rollback(changed: number): void {
-    while (this.changes.length > changed) {
-      const [key, before] = this.changes.pop()!
-      if (before === undefined) {
-        this.byKey.delete(key)
-      } else {
-        this.byKey.set(key, before)
-      }
-    }
-  }
-
-  commit(): void {
-    this.changes.length = 0
   }
 }
 
@@ -554,11 +549,18 @@ class Turn {
    * The record of a key for who reads on this level.
    */
   record(log: Log, key: string): EventStore.IdempotencyRecord | undefined {
-    return log.records.get(key, this.inner === undefined ? log.records.changed : this.inner.changed)
+    return log.records.get(key, this.changes(log))
+  }
+
+  /**
+   * How many changes of the journal are there for who reads on this level.
+   */
+  changes(log: Log): number {
+    return this.inner === undefined ? log.journal.changed : this.inner.changed
   }
 
   begin(log: Log): Turn {
-    this.inner = new Turn(this, log.events.length, log.records.changed, log.closed.size)
+    this.inner = new Turn(this, log.events.length, log.journal.changed, log.closed.size)
     return this.inner
   }
 
@@ -567,10 +569,10 @@ class Turn {
     this.inner?.end(log, false)
     if (!commits) {
       log.truncate(this.start)
-      log.records.rollback(this.changed)
+      log.journal.rollback(this.changed)
       log.reopen(this.closed)
     } else if (this.outer!.isRoot) {
-      log.records.commit()
+      log.journal.commit()
     }
     this.isOpen = false
     this.outer!.inner = undefined

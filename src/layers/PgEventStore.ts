@@ -24,11 +24,14 @@ import * as Layer from "effect/Layer"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import type * as Scope from "effect/Scope"
 import { SqlClient } from "effect/sql/SqlClient"
+import type { Consumers } from "../projection/Consumers.ts"
+import type { DocumentStore } from "../projection/DocumentStore.ts"
 import * as EventStore from "../store/EventStore.ts"
 import type { StoreUnavailable } from "../store/StoreError.ts"
 import * as Changes from "./internal/pgChanges.ts"
 import * as Migrate from "./internal/pgMigrate.ts"
 import * as Primitives from "./internal/pgPrimitives.ts"
+import * as ReadSide from "./internal/pgReadSide.ts"
 import * as Failure from "./internal/storeFailure.ts"
 
 /**
@@ -67,6 +70,14 @@ export interface PgEventStoreOptions {
 export interface PgEventStoreConfig extends PgEventStoreOptions, PgClient.PgPoolConfig {}
 
 /**
+ * What a database of events provides: the store, and what consumers of the log keep in it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services = EventStore.EventStore | Consumers | DocumentStore
+
+/**
  * Opens the store that is in the database of the current `PgClient`.
  *
  * **Gotchas**
@@ -79,9 +90,9 @@ export interface PgEventStoreConfig extends PgEventStoreOptions, PgClient.PgPool
  * A transaction has a connection of the pool until it ends. Transactions that wait for something outside of themselves that
  * needs the store, another fiber's append for example, wait for ever once they have all connections.
  *
- * A user who may not create the tables needs `usage` on the schema, `select`, `insert` and `delete` on its tables, `update`
- * on that of snapshots, and `usage` and `select` on its sequence. No event is deleted that was ever to be seen: only what
- * holds a stream whose version is checked for an append to other streams.
+ * A user who may not create the tables needs `usage` on the schema, `select`, `insert`, `update` and `delete` on its
+ * tables and `usage` and `select` on its sequence. No event is changed, and none is deleted that was ever to be seen: only
+ * what holds a stream whose version is checked for an append to other streams.
  *
  * @category constructors
  * @since 0.1.0
@@ -90,7 +101,7 @@ export const make = Effect.fnUntraced(function* (
   options?: PgEventStoreOptions
 ): Effect.fn.Return<EventStore.EventStore["Service"], StoreUnavailable, PgClient.PgClient | Scope.Scope> {
   const sql = yield* PgClient.PgClient
-  const schema = options?.schema ?? "effect_decider"
+  const schema = options?.schema ?? defaultSchema
   yield* Migrate.run(sql, schema, options?.migrate ?? "auto")
   const pollInterval = Duration.fromInputUnsafe(options?.pollInterval ?? "1 second")
   const changes = yield* Changes.make(sql, schema, pollInterval)
@@ -119,8 +130,7 @@ export const make = Effect.fnUntraced(function* (
  */
 export const layer = (
   config: PgEventStoreConfig
-): Layer.Layer<EventStore.EventStore | PgClient.PgClient | SqlClient, StoreUnavailable> =>
-  layerFrom(Effect.succeed(config))
+): Layer.Layer<Services | PgClient.PgClient | SqlClient, StoreUnavailable> => layerFrom(Effect.succeed(config))
 
 /**
  * Provides the store with options that come from `Config`.
@@ -139,7 +149,7 @@ export const layer = (
  */
 export const layerConfig = (
   config: Config.Wrap<PgEventStoreConfig>
-): Layer.Layer<EventStore.EventStore | PgClient.PgClient | SqlClient, Config.ConfigError | StoreUnavailable> =>
+): Layer.Layer<Services | PgClient.PgClient | SqlClient, Config.ConfigError | StoreUnavailable> =>
   layerFrom(Config.unwrap(config))
 
 /**
@@ -162,10 +172,19 @@ export const layerConfig = (
  */
 export const layerClient = (
   options?: PgEventStoreOptions
-): Layer.Layer<EventStore.EventStore, StoreUnavailable, PgClient.PgClient> =>
-  Layer.effect(EventStore.EventStore, make(options))
+): Layer.Layer<Services, StoreUnavailable, PgClient.PgClient> => Layer.effectContext(makeAll(options))
 
 // internal
+
+const makeAll = Effect.fnUntraced(function* (
+  options: PgEventStoreOptions | undefined
+): Effect.fn.Return<Context.Context<Services>, StoreUnavailable, PgClient.PgClient | Scope.Scope> {
+  const store = yield* make(options)
+  const readSide = ReadSide.make(yield* PgClient.PgClient, options?.schema ?? defaultSchema)
+  return Context.add(readSide, EventStore.EventStore, store)
+})
+
+const defaultSchema = "effect_decider"
 
 const layerFrom = <E>(config: Effect.Effect<PgEventStoreConfig, E>) =>
   Layer.effectContext(
@@ -173,10 +192,7 @@ const layerFrom = <E>(config: Effect.Effect<PgEventStoreConfig, E>) =>
       const { migrate, pollInterval, schema, ...pool } = yield* config
       const client = yield* PgClient.make(pool).pipe(Effect.mapError((error) => Failure.unavailable("open", error)))
       const options = { migrate, pollInterval, schema }
-      const store = yield* make(options).pipe(Effect.provideService(PgClient.PgClient, client))
-      return Context.make(EventStore.EventStore, store).pipe(
-        Context.add(PgClient.PgClient, client),
-        Context.add(SqlClient, client)
-      )
+      const services = yield* makeAll(options).pipe(Effect.provideService(PgClient.PgClient, client))
+      return services.pipe(Context.add(PgClient.PgClient, client), Context.add(SqlClient, client))
     })
   ).pipe(Layer.provide(Reactivity.layer))

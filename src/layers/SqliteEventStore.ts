@@ -18,6 +18,8 @@ import * as Reactivity from "effect/reactivity/Reactivity"
 import type * as Scope from "effect/Scope"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Consumers } from "../projection/Consumers.ts"
+import type { DocumentStore } from "../projection/DocumentStore.ts"
 import * as EventStore from "../store/EventStore.ts"
 import type { StoreUnavailable } from "../store/StoreError.ts"
 import * as Announcing from "./internal/announcing.ts"
@@ -25,6 +27,7 @@ import * as Feed from "./internal/feed.ts"
 import * as Append from "./internal/sqliteAppend.ts"
 import * as Import from "./internal/sqliteImport.ts"
 import { isCommitLost } from "./internal/sqliteFailure.ts"
+import * as ReadSide from "./internal/sqliteReadSide.ts"
 import * as Read from "./internal/sqliteRead.ts"
 import * as Records from "./internal/sqliteRecords.ts"
 import * as Schema from "./internal/sqliteSchema.ts"
@@ -69,6 +72,14 @@ export interface SqliteEventStoreConfig
   extends SqliteEventStoreOptions, Omit<SqliteClient.SqliteClientConfig, "readonly"> {}
 
 /**
+ * What a database of events provides: the store, and what consumers of the log keep in it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services = EventStore.EventStore | Consumers | DocumentStore
+
+/**
  * Makes a store on the `SqliteClient` of the context, and opens a second connection for reads if the database is a file.
  *
  * **Gotchas**
@@ -79,15 +90,23 @@ export interface SqliteEventStoreConfig
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function* (
+export const make = (
   options: SqliteEventStoreOptions = {}
-): Effect.fn.Return<EventStore.EventStore["Service"], StoreUnavailable, SqliteClient.SqliteClient | Scope.Scope> {
+): Effect.Effect<EventStore.EventStore["Service"], StoreUnavailable, SqliteClient.SqliteClient | Scope.Scope> =>
+  Effect.map(makeAll(options), (services) => Context.get(services, EventStore.EventStore))
+
+const makeAll = Effect.fnUntraced(function* (
+  options: SqliteEventStoreOptions
+): Effect.fn.Return<Context.Context<Services>, StoreUnavailable, SqliteClient.SqliteClient | Scope.Scope> {
   const writer = yield* SqliteClient.SqliteClient
   yield* Schema.setUp(writer, options.migrate ?? "auto")
   const reader = yield* openReader(writer).pipe(Effect.mapError((error) => Failure.unavailable("open", error)))
 
   const stillOpen = Transaction.stillOpen(writer)
-  const reading = <A>(operation: string, read: (sql: SqliteClient.SqliteClient) => Effect.Effect<A, SqlError>) =>
+  const reading: ReadSide.Reading = <A>(
+    operation: string,
+    read: (sql: SqliteClient.SqliteClient) => Effect.Effect<A, SqlError>
+  ) =>
     Effect.withFiber<A, StoreUnavailable>((fiber) =>
       Effect.mapError(
         Transaction.isInside(writer, fiber) ? Effect.andThen(stillOpen, read(writer)) : read(reader),
@@ -110,7 +129,7 @@ export const make = Effect.fnUntraced(function* (
   const announcing = Announcing.make(writer, feed.wake)
   const importBatch = Import.make(writer)
 
-  return EventStore.make({
+  const store = EventStore.make({
     system: { name: "sqlite" },
     appendAll: (writes, options) =>
       Effect.withFiber((fiber) => announcing(appendAll(writes, options), Transaction.isInside(writer, fiber))),
@@ -145,6 +164,7 @@ export const make = Effect.fnUntraced(function* (
       purge: (before) => Records.purge(writer, "purgeSnapshots", Snapshots.purgeText, before)
     }
   })
+  return Context.add(ReadSide.make(writer, reading), EventStore.EventStore, store)
 })
 
 /**
@@ -186,8 +206,7 @@ export const make = Effect.fnUntraced(function* (
  */
 export const layer = (
   config: SqliteEventStoreConfig
-): Layer.Layer<EventStore.EventStore | SqliteClient.SqliteClient | SqlClient, StoreUnavailable> =>
-  layerFrom(Effect.succeed(config))
+): Layer.Layer<Services | SqliteClient.SqliteClient | SqlClient, StoreUnavailable> => layerFrom(Effect.succeed(config))
 
 /**
  * Provides the store with options that come from `Config`.
@@ -197,7 +216,7 @@ export const layer = (
  */
 export const layerConfig = (
   config: Config.Wrap<SqliteEventStoreConfig>
-): Layer.Layer<EventStore.EventStore | SqliteClient.SqliteClient | SqlClient, Config.ConfigError | StoreUnavailable> =>
+): Layer.Layer<Services | SqliteClient.SqliteClient | SqlClient, Config.ConfigError | StoreUnavailable> =>
   layerFrom(Config.unwrap(config))
 
 /**
@@ -207,9 +226,8 @@ export const layerConfig = (
  * @since 0.1.0
  */
 export const layerClient = (
-  options?: SqliteEventStoreOptions
-): Layer.Layer<EventStore.EventStore, StoreUnavailable, SqliteClient.SqliteClient> =>
-  Layer.effect(EventStore.EventStore, make(options))
+  options: SqliteEventStoreOptions = {}
+): Layer.Layer<Services, StoreUnavailable, SqliteClient.SqliteClient> => Layer.effectContext(makeAll(options))
 
 // internal
 
@@ -220,11 +238,8 @@ const layerFrom = <E>(config: Effect.Effect<SqliteEventStoreConfig, E>) =>
       const client = yield* SqliteClient.make(options).pipe(
         Effect.mapError((error) => Failure.unavailable("open", error))
       )
-      const store = yield* make(options).pipe(Effect.provideService(SqliteClient.SqliteClient, client))
-      return Context.make(EventStore.EventStore, store).pipe(
-        Context.add(SqliteClient.SqliteClient, client),
-        Context.add(SqlClient, client)
-      )
+      const services = yield* makeAll(options).pipe(Effect.provideService(SqliteClient.SqliteClient, client))
+      return services.pipe(Context.add(SqliteClient.SqliteClient, client), Context.add(SqlClient, client))
     })
   ).pipe(Layer.provide(Reactivity.layer))
 

@@ -1,17 +1,20 @@
 /**
  * What a read model is: a name, the events it is made of, and the view they are folded with.
  *
- * A definition says nothing about where the read model is kept; that is up to who runs it, `MemoryProjection` for example. What
- * it does with an event is a pure function, so building a read model anew repeats no side effect: there is no place for an
- * effect in its type.
+ * A definition says nothing about where the read model is kept; that is up to who runs it: `MemoryProjection` keeps it in the
+ * memory of a process, `Projector` in the database of the events. What it does with an event is a pure function, so building a
+ * read model anew repeats no side effect: there is no place for an effect in its type.
  *
  * @since 0.1.0
  */
-import { isArrayNonEmpty } from "effect/Array"
+import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import type * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
 import type { EventSchema } from "../decider/EventSchema.ts"
 import type { View } from "../decider/View.ts"
 import type { Entry } from "../store/Category.ts"
 import * as Criteria from "../store/Criteria.ts"
+import * as Stored from "../store/internal/stored.ts"
 
 /**
  * Where the events come from, and how they are read. A `Category` is one. Without a `name`, events of all categories.
@@ -52,6 +55,40 @@ export interface Keyed<in out State, in out Event> extends Projection<State, Eve
 }
 
 /**
+ * A read model of one JSON document per key. `state` is how a state becomes JSON, and a state again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Documents<in out State, in out Event> extends Keyed<State, Event> {
+  readonly state: Stored.Stored<State>
+}
+
+/**
+ * The runtime type identifier of `Handled`.
+ *
+ * @category type IDs
+ * @since 0.1.0
+ */
+export const HandledTypeId = "~effect-decider/projection/Projection/Handled"
+
+/**
+ * A read model of tables of its own, made by effects in the transaction of the database: see `SqlProjection`, which makes
+ * them and sees to it that they need nothing but that database.
+ *
+ * - `setUp`: creates its tables if they are not there.
+ * - `handle`: writes what comes of events.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Handled<in out Event, out R> extends Omit<Keyed<never, Event>, "view"> {
+  readonly [HandledTypeId]: typeof HandledTypeId
+  readonly setUp: Effect.Effect<unknown, unknown, R>
+  readonly handle: (entries: NonEmptyReadonlyArray<Entry<Event>>) => Effect.Effect<unknown, unknown, R>
+}
+
+/**
  * - `version`: 1 by default.
  * - `source`: a category, or `{ events }` for the events of that schema in all categories.
  * - `criteria`: which of its events by type and tag. By default all of a category, where one that cannot be read is an error;
@@ -60,12 +97,21 @@ export interface Keyed<in out State, in out Event> extends Projection<State, Eve
  * @category models
  * @since 0.1.0
  */
-export interface Options<in out State, in out Event> {
+export interface Options<in out State, in out Event> extends SourceOptions<Event> {
+  readonly view: View<State, NoInfer<Event>>
+}
+
+/**
+ * What is the same for all read models.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SourceOptions<in out Event> {
   readonly name: string
   readonly version?: number | undefined
   readonly source: Source<Event>
   readonly criteria?: Criteria.Criteria | undefined
-  readonly view: View<State, NoInfer<Event>>
 }
 
 /**
@@ -98,13 +144,27 @@ export interface Options<in out State, in out Event> {
  * @category constructors
  * @since 0.1.0
  */
-export const make = <State, Event>(options: Options<State, Event>): Projection<State, Event> => {
-  const { name, source, version = 1, view } = options
+export const make = <State, Event>(options: Options<State, Event>): Projection<State, Event> => ({
+  ...of(options),
+  view: options.view
+})
+
+/**
+ * The name, the version and the events of a read model, checked as `make` does. For those who define other kinds of them.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const of = <Event>(options: SourceOptions<Event>): Omit<Projection<never, Event>, "view"> => {
+  const { name, source, version = 1 } = options
   const refuse = (issue: string): never => {
     throw new Error(`Projection ${JSON.stringify(name)}: ${issue}.`)
   }
   if (name === "") {
     refuse("it has no name; give it one that no other has")
+  }
+  if (!isStorable(name)) {
+    refuse("no store can hold that name; give it one of at most 200 bytes")
   }
   if (!Number.isSafeInteger(version) || version < 1) {
     refuse(`${version} is no version; count from 1`)
@@ -114,8 +174,11 @@ export const make = <State, Event>(options: Options<State, Event>): Projection<S
     ? Criteria.types(...types)
     : refuse("its schema reads no type of event; there is nothing to project")
   const criteria = options.criteria ?? (source.name === undefined ? known : Criteria.all)
-  return { name, version, source, criteria, view }
+  return { name, version, source, criteria }
 }
+
+const isStorable = (name: string): boolean =>
+  name.isWellFormed() && !name.includes("\u0000") && new TextEncoder().encode(name).length <= 200
 
 /**
  * Defines a read model of one state per key.
@@ -144,3 +207,43 @@ export const make = <State, Event>(options: Options<State, Event>): Projection<S
 export const keyed = <State, Event>(
   options: Options<State, Event> & { readonly key: (entry: Entry<NoInfer<Event>>) => string | undefined }
 ): Keyed<State, Event> => ({ ...make(options), key: options.key })
+
+/**
+ * Defines a read model of one JSON document per key, which `Projector` keeps in the database of the events.
+ *
+ * `state` is the schema of a document. A key whose state is the view's `initialState` itself, the same object, has no document:
+ * a view that answers with it removes the document.
+ *
+ * **Example** (What is open in each cart)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { EventSchema, Projection, View } from "effect-decider"
+ *
+ * const CartEvent = Schema.TaggedUnion({ ItemAdded: { sku: Schema.String }, CheckedOut: {} })
+ * type CartEvent = typeof CartEvent.Type
+ *
+ * const none: ReadonlyArray<string> = []
+ * const OpenCarts = Projection.documents({
+ *   name: "open-carts",
+ *   source: { name: "cart", events: EventSchema.make({ event: CartEvent }) },
+ *   view: View.make({
+ *     initialState: none,
+ *     evolve: (items, event: CartEvent) => event._tag === "ItemAdded" ? [...items, event.sku] : none
+ *   }),
+ *   key: ({ id }) => id,
+ *   state: Schema.Array(Schema.String)
+ * })
+ *
+ * OpenCarts.name // => "open-carts"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const documents = <State, Event>(
+  options: Options<State, Event> & {
+    readonly key: (entry: Entry<NoInfer<Event>>) => string | undefined
+    readonly state: Schema.Codec<State, any>
+  }
+): Documents<State, Event> => ({ ...keyed(options), state: Stored.make<State>(options.state) })

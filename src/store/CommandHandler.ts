@@ -78,14 +78,18 @@ export interface Executed<out State, out Event> extends Folded<State> {
  * - `expected`: what the caller knows of the stream, for example the version a form was filled in from. When the stream is
  *   otherwise, the command fails with `VersionConflict` instead of being decided on the newer state.
  * - `metadata`: added to the current metadata of the events.
+ * - `waitFor`: runs when the command has been carried out, with the position of the stream's last event, and the command
+ *   returns after it: with the projector's `waitFor`, when read models have seen what it did. Not when the command is refused,
+ *   and not in a transaction, where nobody else can see it yet. When it fails the command has been carried out all the same.
  *
  * @category models
  * @since 0.1.0
  */
-export interface ExecuteOptions {
+export interface ExecuteOptions<out E = never> {
   readonly commandId?: string | undefined
   readonly expected?: ExpectedVersion.ExpectedVersion | undefined
   readonly metadata?: Metadata.Metadata | undefined
+  readonly waitFor?: ((position: Position.Position) => Effect.Effect<unknown, E>) | undefined
 }
 
 /**
@@ -178,11 +182,11 @@ export interface CommandHandler<in Input, out State, out Event, out Error> {
    * await Effect.runPromise(Effect.provide(program, live)) // => [10, "only 10", 0, 10, "only 10"]
    * ```
    */
-  readonly execute: (
+  readonly execute: <E = never>(
     id: string,
     input: Input,
-    options?: ExecuteOptions
-  ) => Effect.Effect<Executed<State, Event>, Error | StreamTerminated | StoreError>
+    options?: ExecuteOptions<E>
+  ) => Effect.Effect<Executed<State, Event>, Error | StreamTerminated | StoreError | E>
 
   /**
    * An entity's current state, or the one it had, folded from its events.
@@ -326,7 +330,7 @@ export const make = Effect.fnUntraced(function* <
     stream: StreamId,
     input: Input,
     commandId: string,
-    execution: ExecuteOptions
+    execution: ExecuteOptions<unknown>
   ): Effect.Effect<Executed<State, Event>, Refusal | PrepareError | StreamTerminated | StoreError> => {
     const issue = Admission.commandIdIssue(commandId)
     if (issue !== undefined) {
@@ -356,11 +360,21 @@ export const make = Effect.fnUntraced(function* <
     )
   }
 
+  const awaited = <A extends { readonly position: Position.Position }, E, E2>(
+    executed: Effect.Effect<A, E>,
+    waitFor: (position: Position.Position) => Effect.Effect<unknown, E2>
+  ) =>
+    Effect.flatMap(store.isInTransaction, (isInTransaction): Effect.Effect<A, E | E2 | StoreError> =>
+      isInTransaction
+        ? Effect.fail(refuse("it is to wait for others in a transaction, whose events they see only after its end"))
+        : Effect.tap(executed, ({ position }) => waitFor(position))
+    )
+
   return {
-    execute: (id: string, input: Input, execution: ExecuteOptions = noOptions) => {
+    execute: <E = never>(id: string, input: Input, execution: ExecuteOptions<E> = noOptions) => {
       const stream = Category.stream(category, id)
-      const { commandId } = execution
-      return telemetry.command(
+      const { commandId, waitFor } = execution
+      const executed = telemetry.command(
         stream,
         input,
         commandId,
@@ -370,6 +384,7 @@ export const make = Effect.fnUntraced(function* <
             ? handIn(stream, input as unknown as Command, execution)
             : Effect.flatMap(toCommand(input), (command) => handIn(stream, command, execution))
       )
+      return waitFor === undefined ? executed : awaited(executed, waitFor)
     },
     state: (id, { at } = {}) => {
       const stream = Category.stream(category, id)

@@ -25,7 +25,8 @@ export const migrations = (schema: string): ReadonlyArray<Migration> => {
         ...recording(s),
         ...closing(s),
         ...Tagging.conditions(s),
-        ...keeping(s)
+        ...keeping(s),
+        ...readSide(s)
       ]
     }
   ]
@@ -542,6 +543,41 @@ begin
     end if;
   end loop;
 end`)}`
+]
+
+const readSide = (s: string): ReadonlyArray<string> => [
+  // Updated once for each batch and for each renewal of a lease, so rows have room for their next versions in the page.
+  `create table ${s}.consumers (
+  consumer text collate "C" not null,
+  position bigint not null,
+  epoch bigint not null,
+  holder text,
+  held_until bigint,
+  is_paused boolean not null,
+  failure text,
+  rate double precision not null,
+  constraint consumers_consumer_key primary key (consumer)
+) with (fillfactor = 50)`,
+  `create table ${s}.parked (
+  consumer text collate "C" not null,
+  position bigint not null,
+  key text collate "C" not null,
+  stream text collate "C" not null,
+  version integer not null,
+  type text collate "C" not null,
+  attempts integer not null,
+  error text,
+  is_due boolean not null,
+  constraint parked_consumer_position_key primary key (consumer, position)
+)`,
+  `create index parked_consumer_key_position_idx on ${s}.parked (consumer, key, position)`,
+  // json, as the events: the text stays as it was written. No column that an update changes is in an index.
+  `create table ${s}.documents (
+  collection text collate "C" not null,
+  key text collate "C" not null,
+  state json not null,
+  constraint documents_collection_key_key primary key (collection, key)
+) with (fillfactor = 80, autovacuum_analyze_threshold = 2000)`
 ]
 
 const lookFurther = (expected: string): string =>

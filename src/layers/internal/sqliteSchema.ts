@@ -31,6 +31,21 @@ export const tagTable = "effect_decider_tags"
 export const snapshotTable = "effect_decider_snapshots"
 
 /**
+ * The table of the consumers of the log.
+ */
+export const consumerTable = "effect_decider_consumers"
+
+/**
+ * The table of the events that consumers have put aside.
+ */
+export const parkedTable = "effect_decider_parked"
+
+/**
+ * The table of the documents of read models.
+ */
+export const documentTable = "effect_decider_documents"
+
+/**
  * The version of the row that closes a stream, one more than an event can have. It stands at a negative position, where no
  * read in global order looks.
  */
@@ -98,7 +113,36 @@ END`,
   checksum TEXT NOT NULL,
   state TEXT NOT NULL,
   PRIMARY KEY (stream, key)
-) STRICT`
+) STRICT`,
+      `CREATE TABLE ${consumerTable} (
+  consumer TEXT NOT NULL PRIMARY KEY,
+  position INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  holder TEXT,
+  held_until INTEGER,
+  is_paused INTEGER NOT NULL,
+  failure TEXT,
+  rate REAL NOT NULL
+) STRICT`,
+      `CREATE TABLE ${parkedTable} (
+  consumer TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  stream TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  type TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  error TEXT,
+  is_due INTEGER NOT NULL,
+  PRIMARY KEY (consumer, position)
+) STRICT, WITHOUT ROWID`,
+      `CREATE INDEX ${parkedTable}_key ON ${parkedTable} (consumer, key, position)`,
+      `CREATE TABLE ${documentTable} (
+  collection TEXT NOT NULL,
+  key TEXT NOT NULL,
+  state TEXT NOT NULL,
+  PRIMARY KEY (collection, key)
+) STRICT, WITHOUT ROWID`
     ]
   }
 ]

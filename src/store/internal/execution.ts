@@ -304,7 +304,7 @@ export const make = <Command, State, Event, Refusal>(options: {
   const handIn = (
     stream: StreamId,
     command: Command,
-    { expected, metadata }: ExecuteOptions,
+    { expected, metadata }: ExecuteOptions<unknown>,
     identity?: CommandId.Identity
   ): Effect.Effect<Executed<State, Event>, Refusal | StreamTerminated | StoreError> => {
     const issue = expected === undefined ? undefined : Admission.expectedIssue(expected)

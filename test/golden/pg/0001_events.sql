@@ -848,3 +848,37 @@ create table "effect_decider".snapshots (
   state text not null,
   constraint snapshots_stream_key_key primary key (stream, key)
 );
+
+create table "effect_decider".consumers (
+  consumer text collate "C" not null,
+  position bigint not null,
+  epoch bigint not null,
+  holder text,
+  held_until bigint,
+  is_paused boolean not null,
+  failure text,
+  rate double precision not null,
+  constraint consumers_consumer_key primary key (consumer)
+) with (fillfactor = 50);
+
+create table "effect_decider".parked (
+  consumer text collate "C" not null,
+  position bigint not null,
+  key text collate "C" not null,
+  stream text collate "C" not null,
+  version integer not null,
+  type text collate "C" not null,
+  attempts integer not null,
+  error text,
+  is_due boolean not null,
+  constraint parked_consumer_position_key primary key (consumer, position)
+);
+
+create index parked_consumer_key_position_idx on "effect_decider".parked (consumer, key, position);
+
+create table "effect_decider".documents (
+  collection text collate "C" not null,
+  key text collate "C" not null,
+  state json not null,
+  constraint documents_collection_key_key primary key (collection, key)
+) with (fillfactor = 80, autovacuum_analyze_threshold = 2000);

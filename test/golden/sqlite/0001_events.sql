@@ -50,3 +50,36 @@ CREATE TABLE effect_decider_snapshots (
   state TEXT NOT NULL,
   PRIMARY KEY (stream, key)
 ) STRICT;
+
+CREATE TABLE effect_decider_consumers (
+  consumer TEXT NOT NULL PRIMARY KEY,
+  position INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  holder TEXT,
+  held_until INTEGER,
+  is_paused INTEGER NOT NULL,
+  failure TEXT,
+  rate REAL NOT NULL
+) STRICT;
+
+CREATE TABLE effect_decider_parked (
+  consumer TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  stream TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  type TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  error TEXT,
+  is_due INTEGER NOT NULL,
+  PRIMARY KEY (consumer, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX effect_decider_parked_key ON effect_decider_parked (consumer, key, position);
+
+CREATE TABLE effect_decider_documents (
+  collection TEXT NOT NULL,
+  key TEXT NOT NULL,
+  state TEXT NOT NULL,
+  PRIMARY KEY (collection, key)
+) STRICT, WITHOUT ROWID;

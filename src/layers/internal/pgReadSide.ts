@@ -1,0 +1,90 @@
+/**
+ * Consumers and documents in a PostgreSQL database.
+ */
+import type { PgClient } from "@effect/sql-pg/PgClient"
+import * as PgTypes from "@effect/sql-pg/PgTypes"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { SqlError } from "effect/sql/SqlError"
+import { Consumers } from "../../projection/Consumers.ts"
+import { type Document, DocumentStore } from "../../projection/DocumentStore.ts"
+import { array } from "./pgAppend.ts"
+import { identifier } from "./pgNames.ts"
+import * as Prefix from "./prefix.ts"
+import * as SqlConsumers from "./sqlConsumers.ts"
+import * as Failure from "./storeFailure.ts"
+import * as Transaction from "./transaction.ts"
+
+/**
+ * Both services on the tables of a schema.
+ */
+export const make = (sql: PgClient, schema: string): Context.Context<Consumers | DocumentStore> =>
+  Context.make(Consumers, consumers(sql, identifier(schema))).pipe(
+    Context.add(DocumentStore, documents(sql, identifier(schema)))
+  )
+
+const texts = (values: ReadonlyArray<string>) => array(values, PgTypes.OID.text)
+
+const consumers = (sql: PgClient, s: string): Consumers["Service"] =>
+  SqlConsumers.make(sql, {
+    consumers: `${s}.consumers`,
+    parked: `${s}.parked`,
+    now: "(extract(epoch from clock_timestamp()) * 1000)::bigint",
+    bounded: (millis) =>
+      sql.unsafe("select set_config('idle_in_transaction_session_timeout', $1, true)", [String(millis)]).values,
+    isIn: (column, values) => sql`${sql.literal(column)} = any(${texts(values)})`,
+    startsWith: (column, prefix) => sql`starts_with(${sql.literal(column)}, ${prefix})`
+  })
+
+const documents = (sql: PgClient, s: string): DocumentStore["Service"] => {
+  const table = `${s}.documents`
+  const get = (key: string) => `select ${key}, state::text from ${table} where collection = $1 and key = any($2)`
+  const [getPlain, getSafe] = [get("key"), get("to_json(key)::text")]
+  const list = (end: string) =>
+    `select to_json(key)::text, state::text from ${table} ` +
+    `where collection = $1 and key > $2 and key >= $3${end} order by key limit $4`
+  const [listAll, listBefore] = [list(""), list(" and key < $5")]
+  const put =
+    `insert into ${table} (collection, key, state) select $1, d.key, d.state::json ` +
+    "from unnest($2::text[], $3::text[]) as d (key, state) " +
+    "on conflict (collection, key) do update set state = excluded.state"
+  const remove = `delete from ${table} where collection = $1 and key = any($2)`
+
+  const run = (operation: string, text: string, parameters: ReadonlyArray<unknown>) =>
+    Effect.mapError(Transaction.guarded(sql, sql.unsafe(text, parameters).values), (error: SqlError) =>
+      Failure.unavailable(operation, error)
+    )
+  // Keys as JSON where the client might read one wrong: see `pgRows.ts`.
+  const toDocuments = (isSafe: boolean) =>
+    Effect.map((rows: ReadonlyArray<ReadonlyArray<unknown>>): ReadonlyArray<Document> =>
+      rows.map(([key, state]) => ({
+        key: isSafe ? JSON.parse(key as string) : (key as string),
+        state: JSON.parse(state as string)
+      }))
+    )
+  return DocumentStore.of({
+    getMany: (collection, keys) => {
+      const isSafe = keys.some((key) => key.includes("\ufffd"))
+      return keys.length === 0
+        ? Effect.succeed([])
+        : toDocuments(isSafe)(run("getMany", isSafe ? getSafe : getPlain, [collection, texts(keys)]))
+    },
+    list: (collection, { after, limit, prefix }) => {
+      const range = [collection, after ?? "", prefix, limit]
+      const end = Prefix.end(prefix)
+      return toDocuments(true)(
+        end === undefined ? run("list", listAll, range) : run("list", listBefore, [...range, end])
+      )
+    },
+    write: (collection, written, removed) =>
+      Effect.gen(function* () {
+        if (written.length > 0) {
+          const states = texts(written.map(({ state }) => JSON.stringify(state)))
+          yield* run("write", put, [collection, texts(written.map(({ key }) => key)), states])
+        }
+        if (removed.length > 0) {
+          yield* run("write", remove, [collection, texts(removed)])
+        }
+      })
+  })
+}

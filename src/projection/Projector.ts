@@ -1,0 +1,436 @@
+/**
+ * Keeps projections up with the log, in the database of the events: across restarts, and with any number of processes.
+ *
+ * Events are taken in batches. What comes of a batch is written in the same transaction as the checkpoint, so each event
+ * counts exactly once, whatever is killed when. Every process may run the same projections; of each, one process at a time
+ * does the work, and another one takes over within seconds when that one is gone.
+ *
+ * **Details**
+ *
+ * - A batch that fails is done again event by event to find the one that fails. That one is tried again as `retry` says, and
+ *   then *parked*, and so are later events of the same key and of the same stream, so that their order holds. All others
+ *   go on. Or the projection stops, where the option says so.
+ * - That the store does not answer is never an event's fault: it waits until the store is back.
+ * - An event that a newer version of the program wrote is neither parked nor skipped: the projection waits until a process
+ *   with the newer program takes over.
+ * - In SQLite a process that is stopped in the middle of a transaction, and not killed, holds up all writers of the file. In
+ *   PostgreSQL the server ends such a transaction when the lease is over.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { EventStore } from "../store/EventStore.ts"
+import * as Position from "../store/Position.ts"
+import { InvalidRequest, type ReadError, type StoreUnavailable } from "../store/StoreError.ts"
+import { Consumers, type Parked, type ParkedOptions } from "./Consumers.ts"
+import { DocumentStore } from "./DocumentStore.ts"
+import * as Consuming from "./internal/consuming.ts"
+import * as Making from "./internal/making.ts"
+import * as Names from "./internal/names.ts"
+import { Progress } from "./internal/progress.ts"
+import type { Documents, Handled } from "./Projection.ts"
+import * as Subscription from "./Subscription.ts"
+
+/**
+ * The projection has not seen a position in time. What it was to see is in the log all the same.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotSeen extends Schema.TaggedError<NotSeen>("effect-decider/projection/NotSeen")("NotSeen", {
+  projection: Schema.String,
+  version: Schema.Int,
+  position: Position.Position,
+  reached: Position.Position,
+  timeout: Schema.String
+}) {
+  override get message(): string {
+    return (
+      `The projection "${this.projection}", version ${this.version}, has not seen position ${this.position} within ` +
+      `${this.timeout}; it is at ${this.reached}. The events are stored, and it will see them: do not repeat the command. ` +
+      "Look at the projector's status if this goes on: it may be paused, stopped, far behind, or run by no process."
+    )
+  }
+}
+
+/**
+ * What can be run: documents by key, or tables of its own.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Runnable<R = never> = Documents<any, any> | Handled<any, R>
+
+/**
+ * What a projection is known by: its definition, or just its name and version.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Named {
+  readonly name: string
+  readonly version: number
+}
+
+/**
+ * How projections are run.
+ *
+ * - `lease`: for how long a process that is gone holds up a projection; 5 seconds by default. It is renewed each third of it,
+ *   on a connection of its own, however long a batch takes. Too short a lease only means that the work changes hands.
+ * - `retry`: when an event that failed is tried again; {@link defaultRetry} by default. Meanwhile the projection waits.
+ * - `onFailure`: what becomes of an event that failed to the end: it is parked, or the projection stops there until somebody
+ *   resumes it. `"park"` by default.
+ * - `maxParked`: with so many parked events the projection stops, for then it is not the events that are wrong; 1,000 by
+ *   default.
+ * - `pages`: how many pages, of at most 1,000 events each, may share a transaction while it catches up; 4 by default.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  readonly lease?: Duration.Input | undefined
+  readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
+  readonly onFailure?: "park" | "stop" | undefined
+  readonly maxParked?: number | undefined
+  readonly pages?: number | undefined
+}
+
+/**
+ * How an event that failed is tried again unless the options say otherwise: four times, after 0.1, 0.2, 0.4 and 0.8 seconds.
+ *
+ * @category defaults
+ * @since 0.1.0
+ */
+export const defaultRetry: Schedule.Schedule<unknown> = /*#__PURE__*/ Schedule.upTo(
+  /*#__PURE__*/ Schedule.exponential("100 millis"),
+  { times: 4 }
+)
+
+/**
+ * How a projection is doing.
+ *
+ * - `state`: `running`, by whomever; `waiting` for a process to run it; `paused` because somebody asked for it; `stopped` because
+ *   of `failure`.
+ * - `position`: everything up to it is done, or parked.
+ * - `head`: where the log ends.
+ * - `lag`: for how long the oldest event has been waiting for it; zero when it is up to date.
+ * - `rate`: events per second, about, over the last seconds.
+ * - `parked`: how many events are parked.
+ * - `failure`: what went wrong last, as long as that is not over.
+ * - `holder`: the id of the `Projector` that runs it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Status extends Named {
+  readonly state: "running" | "waiting" | "paused" | "stopped"
+  readonly position: Position.Position
+  readonly head: Position.Position
+  readonly lag: Duration.Duration
+  readonly rate: number
+  readonly parked: number
+  readonly failure: string | undefined
+  readonly holder: string | undefined
+}
+
+/**
+ * Looks after the projections of a database, whichever process runs them.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Projector extends Context.Service<
+  Projector,
+  {
+    /** How all projections are doing that were ever run, by name and version. */
+    readonly status: Effect.Effect<ReadonlyArray<Status>, ReadError>
+
+    /**
+     * Waits until a projection has seen the log up to a position: with the position of a command, one reads one's own writes.
+     * It comes back also when the event there is none of the projection's, and when it was parked. Runs no projection
+     * itself, and any process may wait. At most 10 seconds unless said otherwise.
+     *
+     * In a transaction, whose events nobody else sees yet, it is an `InvalidRequest`.
+     */
+    readonly waitFor: (
+      projections: Named | ReadonlyArray<Named>,
+      position: Position.Position,
+      options?: { readonly timeout?: Duration.Input | undefined }
+    ) => Effect.Effect<void, NotSeen | ReadError>
+
+    /**
+     * Has no process run a projection, until it is resumed. When this comes back, nothing is written any more. Answers whether
+     * it was ever run; before that it cannot be paused.
+     */
+    readonly pause: (projection: Named) => Effect.Effect<boolean, StoreUnavailable>
+
+    /** Lets a projection go on that was paused or has stopped. It begins within a second. */
+    readonly resume: (projection: Named) => Effect.Effect<boolean, StoreUnavailable>
+
+    /** Lists the parked events of a projection by position. */
+    readonly parked: (
+      projection: Named,
+      options?: ParkedOptions
+    ) => Effect.Effect<ReadonlyArray<Parked>, StoreUnavailable>
+
+    /**
+     * Has the first parked event of a key tried again, or of each key, and then those behind it, in order, up to one that
+     * fails. Whoever runs the projection does it, within a second. Answers how many keys that are.
+     */
+    readonly retry: (projection: Named, key?: string) => Effect.Effect<number, StoreUnavailable>
+
+    /**
+     * Leaves a parked event out for good. Those behind it are then tried. Answers whether there was one.
+     */
+    readonly skip: (projection: Named, position: Position.Position) => Effect.Effect<boolean, StoreUnavailable>
+  }
+>()("effect-decider/projection/Projector") {}
+
+/**
+ * Runs projections until the scope ends, and gives the service that looks after them.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* <R = never>(
+  projections: ReadonlyArray<Runnable<R>>,
+  options: Options = {}
+): Effect.fn.Return<
+  Projector["Service"],
+  never,
+  EventStore | Subscription.Subscriptions | Consumers | DocumentStore | Scope.Scope | R
+> {
+  const store = yield* EventStore
+  const consumers = yield* Consumers
+  const documents = yield* DocumentStore
+  const tools = { store, consumers, subscriptions: yield* Subscription.Subscriptions }
+  const settings: Consuming.Settings = {
+    lease: Duration.fromInputUnsafe(options.lease ?? "5 seconds"),
+    retry: options.retry ?? defaultRetry,
+    onFailure: options.onFailure ?? "park",
+    maxParked: options.maxParked ?? 1_000,
+    pages: options.pages ?? 4
+  }
+  const holder = uuidV7Unsafe()
+  const known = new Map<string, Known>()
+  const scope = yield* Effect.scope
+
+  const knownAs = (consumer: string): Known => {
+    const one = known.get(consumer) ?? { progress: new Progress(), nudges: undefined, isAsking: false }
+    known.set(consumer, one)
+    return one
+  }
+
+  for (const projection of projections) {
+    const consumer = Names.consumerOf(projection)
+    if (known.has(consumer)) {
+      return yield* Effect.die(
+        new Error(`Projector: "${projection.name}", version ${projection.version}, is there twice.`)
+      )
+    }
+    const one = knownAs(consumer)
+    const nudges = yield* Queue.sliding<void>(1)
+    one.nudges = nudges
+    const work: Consuming.Work<R> = {
+      consumer,
+      range: { category: projection.source.name, criteria: projection.criteria },
+      start: Position.origin,
+      settings,
+      ...Making.of(projection, documents)
+    }
+    yield* Effect.forkScoped(Consuming.run(tools, work, { holder, nudges, progress: one.progress }))
+  }
+
+  // Has the loop of this process look at once, if there is one; those of others do within a second.
+  const nudged = <A, E>(projection: Named, effect: (consumer: string) => Effect.Effect<A, E>): Effect.Effect<A, E> => {
+    const consumer = Names.consumerOf(projection)
+    return Effect.tap(effect(consumer), () =>
+      Effect.sync(() => {
+        const nudges = known.get(consumer)?.nudges
+        if (nudges !== undefined) {
+          Queue.offerUnsafe(nudges, undefined)
+        }
+      })
+    )
+  }
+
+  // One asks the database for all in this process who wait for the same projection, while another process runs it.
+  const asking = (consumer: string, { progress }: Known) =>
+    Effect.gen(function* () {
+      for (let tries = 0; progress.size > 0; tries++) {
+        if (!progress.isHere) {
+          const found = yield* Effect.orElseSucceed(consumers.position(consumer), () => undefined)
+          progress.tell(found ?? Position.origin)
+        }
+        yield* Effect.sleep(Math.min(2 + tries, 25))
+      }
+    })
+
+  const seen = (projection: Named, position: Position.Position) =>
+    Effect.suspend(() => {
+      const consumer = Names.consumerOf(projection)
+      const one = knownAs(consumer)
+      if (one.progress.hasReached(position)) {
+        return Effect.void
+      }
+      const ask = Effect.suspend(() => {
+        if (one.isAsking) {
+          return Effect.void
+        }
+        one.isAsking = true
+        const ended = Effect.sync(() => {
+          one.isAsking = false
+        })
+        return Effect.forkIn(Effect.ensuring(Effect.andThen(Effect.yieldNow, asking(consumer, one)), ended), scope)
+      })
+      return Effect.raceFirst(one.progress.reached(position), Effect.andThen(ask, Effect.never))
+    })
+
+  return Projector.of({
+    status: Effect.gen(function* () {
+      const standings = yield* consumers.list(Names.consumers)
+      const head = yield* store.head
+      const now = yield* Clock.currentTimeMillis
+      return yield* Effect.forEach(standings, (standing) =>
+        Effect.map(
+          standing.position >= head
+            ? Effect.succeed(undefined)
+            : Effect.map(store.readPage({ after: standing.position, limit: 1 }), ({ events }) => events[0]),
+          (oldest): Status => ({
+            ...Names.ofConsumer(standing.consumer),
+            state: standing.isPaused
+              ? standing.failure === undefined
+                ? "paused"
+                : "stopped"
+              : standing.holder === undefined
+                ? "waiting"
+                : "running",
+            position: standing.position,
+            head,
+            lag: Duration.millis(oldest === undefined ? 0 : Math.max(0, now - oldest.recordedAt.epochMilliseconds)),
+            rate: standing.holder === undefined ? 0 : standing.rate,
+            parked: standing.parked,
+            failure: standing.failure,
+            holder: standing.holder
+          })
+        )
+      )
+    }),
+    waitFor: (projections, position, { timeout = "10 seconds" } = {}) =>
+      Effect.gen(function* () {
+        if (yield* store.isInTransaction) {
+          return yield* new InvalidRequest({
+            operation: "waitFor",
+            issue: "it runs in a transaction, whose events no projection sees before its end; wait outside of it"
+          })
+        }
+        const all = Array.isArray(projections) ? (projections as ReadonlyArray<Named>) : [projections as Named]
+        yield* Effect.forEach(
+          all,
+          (projection) =>
+            Effect.timeoutOrElse(seen(projection, position), {
+              duration: timeout,
+              orElse: () =>
+                Effect.flatMap(consumers.position(Names.consumerOf(projection)), (reached = Position.origin) =>
+                  Effect.fail(
+                    new NotSeen({
+                      projection: projection.name,
+                      version: projection.version,
+                      position,
+                      reached,
+                      timeout: Duration.format(Duration.fromInputUnsafe(timeout))
+                    })
+                  )
+                )
+            }),
+          { concurrency: "unbounded", discard: true }
+        )
+      }),
+    pause: (projection) => nudged(projection, (consumer) => consumers.setPaused(consumer, true)),
+    resume: (projection) => nudged(projection, (consumer) => consumers.setPaused(consumer, false)),
+    parked: (projection, options) => consumers.parked(Names.consumerOf(projection), options),
+    retry: (projection, key) => nudged(projection, (consumer) => consumers.retry(consumer, key)),
+    skip: (projection, position) => nudged(projection, (consumer) => consumers.unpark(consumer, position))
+  })
+})
+
+interface Known {
+  readonly progress: Progress
+  nudges: Queue.Queue<void> | undefined
+  isAsking: boolean
+}
+
+/**
+ * Runs projections on the current store.
+ *
+ * **Gotchas**
+ *
+ * Two layers with different options may run different projections in one program; of the service they give, either will do.
+ *
+ * **Example** (A list that survives)
+ *
+ * ```ts
+ * import { Effect, Layer, Option, Result, Schema } from "effect"
+ * import { Category, CommandHandler, Decider, EventSchema, Projection, Projector, ReadModel } from "effect-decider"
+ * import * as SqliteEventStore from "effect-decider/layers/SqliteEventStore"
+ *
+ * const CounterEvent = Schema.TaggedUnion({ Counted: { by: Schema.Int } })
+ * const CounterCategory = Category.make("counter", {
+ *   decider: Decider.make({
+ *     initialState: 0,
+ *     decide: (by: number, _count: number) => Result.succeed([CounterEvent.cases.Counted.make({ by })]),
+ *     evolve: (count, event: typeof CounterEvent.Type) => count + event.by
+ *   }),
+ *   events: EventSchema.make({ event: CounterEvent })
+ * })
+ * class Counters extends CommandHandler.Service<Counters>()("app/Counters", { category: CounterCategory }) {}
+ *
+ * const Counts = Projection.documents({
+ *   name: "counts",
+ *   source: CounterCategory,
+ *   view: CounterCategory.decider,
+ *   key: ({ id }) => id,
+ *   state: Schema.Int
+ * })
+ *
+ * const program = Effect.gen(function*() {
+ *   const [counters, projector, counts] = [yield* Counters, yield* Projector.Projector, yield* ReadModel.make(Counts)]
+ *   yield* counters.execute("a", 40)
+ *   const { position } = yield* counters.execute("a", 2)
+ *   yield* projector.waitFor(Counts, position)
+ *   const [{ parked, state }] = yield* projector.status
+ *   return { counted: yield* counts.get("a"), parked, state }
+ * })
+ *
+ * const live = Layer.mergeAll(Counters.layer, Projector.layer([Counts])).pipe(
+ *   Layer.provideMerge(SqliteEventStore.layer({ filename: ":memory:" }))
+ * )
+ * await Effect.runPromise(Effect.provide(program, live)) // => { counted: Option.some(42), parked: 0, state: "running" }
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <const P extends ReadonlyArray<Runnable<any>>>(
+  projections: P,
+  options?: Options
+): Layer.Layer<Projector, never, EventStore | Consumers | DocumentStore | ServicesOf<P[number]>> =>
+  // By reference, so it is the same one as anywhere else in the program.
+  Layer.effect(Projector, make<ServicesOf<P[number]>>(projections, options)).pipe(Layer.provide(Subscription.layer))
+
+/**
+ * What the effects of a projection need.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type ServicesOf<P> = P extends Handled<any, infer R> ? R : never

@@ -1,0 +1,114 @@
+/**
+ * What comes of events, for each kind of projection.
+ */
+import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Category from "../../store/Category.ts"
+import type { RecordedEvent } from "../../store/RecordedEvent.ts"
+import type { EventDecodeError } from "../../store/StoreError.ts"
+import * as StreamId from "../../store/StreamId.ts"
+import type { Document, DocumentStore } from "../DocumentStore.ts"
+import type { Documents, Handled, Source } from "../Projection.ts"
+import type { Work } from "./consuming.ts"
+import { NewerVersion } from "./failing.ts"
+import { collectionOf } from "./names.ts"
+
+type Making<R> = Pick<Work<R>, "setUp" | "apply" | "keysOf">
+
+/**
+ * What has to be done for a projection of either kind.
+ */
+export const of = <R>(
+  projection: Documents<any, any> | Handled<any, R>,
+  documents: DocumentStore["Service"]
+): Making<R> => {
+  const { key, source } = projection
+  return {
+    ...("handle" in projection
+      ? { setUp: projection.setUp, apply: handling(projection) }
+      : { setUp: Effect.void, apply: folding(projection, documents) }),
+    keysOf: (event) => {
+      const entries = decode(source, event)
+      return Result.isFailure(entries) ? [] : [...new Set(entries.success.flatMap((entry) => key(entry) ?? []))]
+    }
+  }
+}
+
+const handling =
+  <Event, R>({ handle, source }: Handled<Event, R>) =>
+  (events: NonEmptyReadonlyArray<RecordedEvent>): Effect.Effect<unknown, unknown, R> =>
+    Effect.flatMap(decodeAll(source, events), (entries) => (isArrayNonEmpty(entries) ? handle(entries) : Effect.void))
+
+/**
+ * Reads the documents of the events' keys in one query, folds, and writes what has changed in another one.
+ */
+const folding =
+  <State, Event>(projection: Documents<State, Event>, documents: DocumentStore["Service"]) =>
+  (events: NonEmptyReadonlyArray<RecordedEvent>): Effect.Effect<unknown, unknown> =>
+    Effect.gen(function* () {
+      const { key, source, state: stored, view } = projection
+      const collection = collectionOf(projection)
+      const byKey = new Map<string, Array<Event>>()
+      for (const entry of yield* decodeAll(source, events)) {
+        const of = key(entry)
+        if (of !== undefined) {
+          const sofar = byKey.get(of)
+          if (sofar === undefined) {
+            byKey.set(of, [entry.event])
+          } else {
+            sofar.push(entry.event)
+          }
+        }
+      }
+      const before = new Map<string, State>()
+      for (const { key, state } of yield* documents.getMany(collection, [...byKey.keys()])) {
+        before.set(key, yield* Effect.fromResult(stored.decode(state)))
+      }
+      const written: Array<Document> = []
+      const removed: Array<string> = []
+      for (const [key, events] of byKey) {
+        const start = before.has(key) ? before.get(key)! : view.initialState
+        let state = start
+        for (const event of events) {
+          state = view.evolve(state, event)
+        }
+        if (state === view.initialState) {
+          if (before.has(key)) {
+            removed.push(key)
+          }
+        } else if (state !== start) {
+          written.push({ key, state: yield* Effect.fromResult(stored.encode(state)) })
+        }
+      }
+      yield* documents.write(collection, written, removed)
+    })
+
+const decodeAll = <Event>(
+  source: Source<Event>,
+  events: ReadonlyArray<RecordedEvent>
+): Effect.Effect<Array<Category.Entry<Event>>, EventDecodeError | NewerVersion> => {
+  const entries: Array<Category.Entry<Event>> = []
+  for (const event of events) {
+    const decoded = decode(source, event)
+    if (Result.isFailure(decoded)) {
+      return Effect.fail(decoded.failure)
+    }
+    entries.push(...decoded.success)
+  }
+  return Effect.succeed(entries)
+}
+
+const decode = <Event>(
+  source: Source<Event>,
+  recorded: RecordedEvent
+): Result.Result<ReadonlyArray<Category.Entry<Event>>, EventDecodeError | NewerVersion> => {
+  const decoded = Category.decode(source, recorded)
+  if (Result.isFailure(decoded)) {
+    const reason = source.events.decode(recorded)
+    const isNewer = Result.isFailure(reason) && reason.failure.reason === "NewerVersion"
+    return isNewer ? Result.fail(new NewerVersion({ message: decoded.failure.message })) : Result.fail(decoded.failure)
+  }
+  const id = StreamId.entityId(recorded.stream)
+  return Result.succeed(decoded.success.map((event, part) => ({ id, event, part, recorded })))
+}

@@ -1,0 +1,36 @@
+/**
+ * The names that a projection has in the database.
+ */
+
+/**
+ * What a projection is known by.
+ */
+export interface Named {
+  readonly name: string
+  readonly version: number
+}
+
+const kind = "projection/"
+
+/**
+ * The beginning of the names of the consumers that are projections.
+ */
+export const consumers = kind
+
+/**
+ * The consumer that makes a version of a projection.
+ */
+export const consumerOf = ({ name, version }: Named): string => `${kind}${name}/${version}`
+
+/**
+ * The version of a projection that a consumer makes.
+ */
+export const ofConsumer = (consumer: string): Named => {
+  const end = consumer.lastIndexOf("/")
+  return { name: consumer.slice(kind.length, end), version: Number(consumer.slice(end + 1)) }
+}
+
+/**
+ * The documents of a version of a projection.
+ */
+export const collectionOf = ({ name, version }: Named): string => `${name}/${version}`

@@ -1,0 +1,35 @@
+/**
+ * The three stores, each with what its consumers keep in it.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { SqlClient } from "effect/sql/SqlClient"
+import { Consumers, DocumentStore } from "effect-decider"
+import * as MemoryEventStore from "../../src/layers/MemoryEventStore.ts"
+import * as PgEventStore from "../../src/layers/PgEventStore.ts"
+import * as SqliteEventStore from "../../src/layers/SqliteEventStore.ts"
+import { EventStore } from "../../src/store/EventStore.ts"
+import * as Sqlite from "../layers/fixtures/sqlite.ts"
+import * as Postgres from "../support/Postgres.ts"
+
+const services = <R>(context: Context.Context<R | EventStore | Consumers.Consumers | DocumentStore.DocumentStore>) => ({
+  context: context as Context.Context<EventStore | Consumers.Consumers | DocumentStore.DocumentStore>,
+  store: Context.get(context, EventStore),
+  consumers: Context.get(context, Consumers.Consumers),
+  documents: Context.get(context, DocumentStore.DocumentStore),
+  sql: Context.getOrUndefined(context as Context.Context<never>, SqlClient)
+})
+
+export type Services = ReturnType<typeof services>
+
+/** Each opens a store that is empty; opened again in the scope it is the same one, with other connections. */
+export const stores = {
+  memory: Effect.map(Layer.build(Layer.fresh(MemoryEventStore.layer)), (context) => Effect.succeed(services(context))),
+  SQLite: Effect.map(Sqlite.tempFile, (filename) =>
+    Effect.map(Layer.build(Layer.fresh(SqliteEventStore.layer({ filename }))), services)
+  ),
+  PostgreSQL: Effect.map(Postgres.database, (config) =>
+    Effect.map(Layer.build(Layer.fresh(PgEventStore.layer(config))), services)
+  )
+}
