@@ -9,6 +9,7 @@ import { imports } from "./imports.ts"
 import * as Pgbench from "./pgbench.ts"
 import { connections, openServer, type Server, table } from "./postgres.ts"
 import { appendContestants, fill, onDatabase, payloadBytes, plan, type Plan, sections, times } from "./workload.ts"
+import { projections } from "./projector.ts"
 import { snapshots } from "./snapshots.ts"
 import { beside } from "./subscriptions.ts"
 import { worker } from "./processes.ts"
@@ -59,6 +60,7 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
       Wakeups.delivery(server, schedule),
       ...Wakeups.telling(server, schedule),
       ...beside(server, schedule),
+      projections(server, schedule),
       ...(server.isOurs ? [imports(server, schedule)] : []),
       disk(server, schedule)
     ]

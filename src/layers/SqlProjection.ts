@@ -13,7 +13,6 @@ import { SqlClient } from "effect/sql/SqlClient"
 import { isSqlError } from "effect/sql/SqlError"
 import * as Projection from "../projection/Projection.ts"
 import type { Entry } from "../store/Category.ts"
-import { StoreUnavailable } from "../store/StoreError.ts"
 import * as Failure from "./internal/storeFailure.ts"
 import * as Transaction from "./internal/transaction.ts"
 
@@ -123,8 +122,11 @@ const inTransaction = (effect: Effect.Effect<unknown, unknown, SqlClient>) =>
     )
   )
 
-// A lost connection says nothing about the event.
+// A lost connection says nothing about the event. What else the database says is better told in its own words.
 const ofStore = (error: unknown): unknown => {
-  const failure = isSqlError(error) ? Failure.unavailable("handle", error) : undefined
-  return failure instanceof StoreUnavailable && failure.isRetryable ? failure : error
+  if (!isSqlError(error)) {
+    return error
+  }
+  const failure = Failure.unavailable("handle", error)
+  return failure.isRetryable ? failure : failure.cause
 }

@@ -10,6 +10,7 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
@@ -17,7 +18,7 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { Criteria } from "../../store/Criteria.ts"
-import type { EventStore } from "../../store/EventStore.ts"
+import { type EventStore, pageSize } from "../../store/EventStore.ts"
 import * as Telemetry from "../../store/internal/telemetry.ts"
 import type { Position } from "../../store/Position.ts"
 import type { RecordedEvent } from "../../store/RecordedEvent.ts"
@@ -148,6 +149,22 @@ const ended = (consumer: string, exit: Exit.Exit<never, Ending>): Effect.Effect<
 
 type Ending = LeaseLost | StoreUnavailable | CommitUnknown | SubscriptionError | Failing.Stopped | Failing.HeldBack
 
+/**
+ * The next pages, up to so many. After a full one there is more, as a rule: it is worth a moment's patience, for each
+ * transaction has a price of its own.
+ */
+const pagesOf = Effect.fnUntraced(function* <E>(batches: Queue.Dequeue<Batch, E>, most: number) {
+  const pages: Array<Batch> = yield* Queue.takeBetween(batches, 1, most)
+  while (pages.length < most && pages[pages.length - 1]!.events.length === pageSize) {
+    const more = yield* Effect.timeoutOption(Queue.takeBetween(batches, 1, most - pages.length), "5 millis")
+    if (Option.isNone(more)) {
+      break
+    }
+    pages.push(...more.value)
+  }
+  return pages
+})
+
 /** A time in which the lease is held. */
 class Holding<R> {
   private readonly tools: Tools
@@ -199,7 +216,7 @@ class Holding<R> {
         capacity: this.work.settings.pages
       })
       while (true) {
-        const next = yield* Queue.takeBetween(batches, 1, this.work.settings.pages)
+        const next = yield* pagesOf(batches, this.work.settings.pages)
         yield* this.turn.withPermit(this.process(next))
       }
     }).pipe(

@@ -1,7 +1,7 @@
 /**
  * What comes of events, for each kind of projection.
  */
-import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Category from "../../store/Category.ts"
@@ -38,7 +38,9 @@ export const of = <R>(
 const handling =
   <Event, R>({ handle, source }: Handled<Event, R>) =>
   (events: NonEmptyReadonlyArray<RecordedEvent>): Effect.Effect<unknown, unknown, R> =>
-    Effect.flatMap(decodeAll(source, events), (entries) => (isArrayNonEmpty(entries) ? handle(entries) : Effect.void))
+    Effect.flatMap(decodeAll(source, events), (entries) =>
+      isReadonlyArrayNonEmpty(entries) ? handle(entries) : Effect.void
+    )
 
 /**
  * Reads the documents of the events' keys in one query, folds, and writes what has changed in another one.
@@ -84,20 +86,28 @@ const folding =
       yield* documents.write(collection, written, removed)
     })
 
-const decodeAll = <Event>(
+/** How many events are decoded at a time. In between the next page is asked for and taken in. */
+const atATime = 250
+
+const decodeAll = Effect.fnUntraced(function* <Event>(
   source: Source<Event>,
   events: ReadonlyArray<RecordedEvent>
-): Effect.Effect<Array<Category.Entry<Event>>, EventDecodeError | NewerVersion> => {
+): Effect.fn.Return<ReadonlyArray<Category.Entry<Event>>, EventDecodeError | NewerVersion> {
   const entries: Array<Category.Entry<Event>> = []
-  for (const event of events) {
-    const decoded = decode(source, event)
-    if (Result.isFailure(decoded)) {
-      return Effect.fail(decoded.failure)
+  for (let i = 0; i < events.length; i++) {
+    if (i % atATime === atATime - 1) {
+      yield* Effect.yieldNow
     }
-    entries.push(...decoded.success)
+    const decoded = decode(source, events[i]!)
+    if (Result.isFailure(decoded)) {
+      return yield* Effect.fail(decoded.failure)
+    }
+    for (const entry of decoded.success) {
+      entries.push(entry)
+    }
   }
-  return Effect.succeed(entries)
-}
+  return entries
+})
 
 const decode = <Event>(
   source: Source<Event>,

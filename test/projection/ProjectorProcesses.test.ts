@@ -1,0 +1,158 @@
+/**
+ * Processes that run a projection are killed and stopped in the middle of a batch. Whoever comes next goes on where the last
+ * commit was, within seconds, and every event counts once.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import { SqlClient } from "effect/sql/SqlClient"
+import { spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { Projector } from "effect-decider"
+import * as PgEventStore from "../../src/layers/PgEventStore.ts"
+import * as SqliteEventStore from "../../src/layers/SqliteEventStore.ts"
+import { EventStore } from "../../src/store/EventStore.ts"
+import { Any } from "../../src/store/ExpectedVersion.ts"
+import * as StreamId from "../../src/store/StreamId.ts"
+import { newEvent, write } from "../layers/fixtures/pg.ts"
+import * as Sqlite from "../layers/fixtures/sqlite.ts"
+import * as Postgres from "../support/Postgres.ts"
+import { lease, tally } from "./fixtures/tally.ts"
+
+const script = fileURLToPath(new URL("./fixtures/projecting.ts", import.meta.url))
+
+const Tally = tally()
+
+const databases = {
+  PostgreSQL: Effect.map(Postgres.database, (config) => ({
+    layer: PgEventStore.layer(config),
+    args: ["pg", Redacted.value(config.url!), config.database!]
+  })),
+  SQLite: Effect.map(Sqlite.tempFile, (filename) => ({
+    layer: SqliteEventStore.layer({ filename }),
+    args: ["sqlite", filename]
+  }))
+}
+
+/** Starts a process that projects. `midway` counts how often it was in the middle of a batch. */
+const projecting = (args: ReadonlyArray<string>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const child = spawn(process.execPath, ["--conditions=@effect-decider/source", script, ...args])
+      const projecting = { child, midway: 0 }
+      child.stdout.on("data", (data) => (projecting.midway += String(data).split("\n").length - 1))
+      child.stderr.pipe(process.stderr)
+      return projecting
+    }),
+    ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
+  )
+
+/** Waits until a process is in the middle of a batch for one more time. */
+const midway = (process: { readonly midway: number }, before = 0) =>
+  Effect.suspend(() => Effect.succeed(process.midway > before)).pipe(
+    Effect.repeat({ schedule: Schedule.spaced("1 millis"), until: (isMidway) => isMidway }),
+    Effect.timeout("10 seconds")
+  )
+
+const opened = Effect.fnUntraced(function* (name: keyof typeof databases) {
+  const { args, layer } = yield* databases[name]
+  const context = yield* Layer.build(Layer.fresh(layer))
+  const [store, sql] = [Context.get(context, EventStore), Context.get(context, SqlClient)]
+  /** A projector in this process. */
+  const projector = (...projections: ReadonlyArray<typeof Tally>) =>
+    Layer.build(Layer.fresh(Projector.layer(projections, { lease }))).pipe(
+      Effect.provideContext(context),
+      Effect.map((built) => Context.get(built, Projector.Projector))
+    )
+  let n = 0
+  const tick = (count: number) =>
+    Effect.map(
+      Effect.suspend(() =>
+        store.append(
+          write(
+            StreamId.make("clock", `${n % 3}`),
+            Any,
+            ...Array.from({ length: count }, () => newEvent({ type: "Ticked", data: { n: n++ } }))
+          )
+        )
+      ),
+      ({ positions }) => positions.at(-1)!
+    )
+  const assertOnce = Effect.gen(function* () {
+    const ticks = yield* sql<{ n: number }>`SELECT n FROM ticks_v1`
+    assert.deepStrictEqual(
+      ticks.map((tick) => tick.n).toSorted((one, other) => one - other),
+      Array.from({ length: n }, (_, i) => i)
+    )
+    const [total] = yield* sql<{ count: number }>`SELECT count FROM total_v1`
+    assert.strictEqual(Number(total!.count), n)
+  })
+  return { args, sql, projector, tick, assertOnce }
+})
+
+describe("Projector, several processes", () => {
+  for (const name of Object.keys(databases) as ReadonlyArray<keyof typeof databases>) {
+    it.live(
+      `kill -9 in the middle of a batch, on ${name}: each event counts once`,
+      () =>
+        Effect.gen(function* () {
+          const { args, assertOnce, projector, tick } = yield* opened(name)
+          const looking = yield* projector()
+          yield* tick(20)
+          // Each is killed in its first batch or in a later one, while another one stands by.
+          let holder = yield* projecting(args)
+          for (let kill = 0; kill < 3; kill++) {
+            yield* midway(holder)
+            const next = yield* projecting(args)
+            if (kill % 2 === 1) {
+              yield* looking.waitFor(Tally, yield* tick(10))
+              const before = holder.midway
+              yield* tick(10)
+              yield* midway(holder, before)
+            }
+            yield* Effect.sleep(Math.random() * 50)
+            holder.child.kill("SIGKILL")
+            holder = next
+          }
+          const [time] = yield* Effect.timed(Effect.flatMap(tick(10), (position) => looking.waitFor(Tally, position)))
+          assert.isBelow(Duration.toMillis(time), 5_000)
+          yield* assertOnce
+        }),
+      60_000
+    )
+  }
+
+  it.live(
+    "a holder that is stopped in the middle of a batch holds up nobody for long, and commits nothing when it wakes up",
+    () =>
+      Effect.gen(function* () {
+        const { args, assertOnce, projector, sql, tick } = yield* opened("PostgreSQL")
+        const first = yield* tick(20)
+        const stopped = yield* projecting(args)
+        yield* midway(stopped)
+        stopped.child.kill("SIGSTOP")
+        const [time, here] = yield* Effect.timed(
+          Effect.gen(function* () {
+            const here = yield* projector(Tally)
+            yield* here.waitFor(Tally, first)
+            return here
+          })
+        )
+        assert.isBelow(Duration.toMillis(time), 5_000)
+        yield* assertOnce
+        stopped.child.kill("SIGCONT")
+        // It finds out, stands by, and is there when it is needed.
+        for (let i = 0; i < 5; i++) {
+          yield* here.waitFor(Tally, yield* tick(5))
+        }
+        yield* assertOnce
+        const [holder] = yield* sql<{ holder: string }>`select holder from effect_decider.consumers`
+        assert.strictEqual((yield* here.status)[0]!.holder, holder!.holder)
+      }),
+    60_000
+  )
+})
