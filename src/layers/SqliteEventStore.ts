@@ -18,6 +18,7 @@ import * as Reactivity from "effect/reactivity/Reactivity"
 import type * as Scope from "effect/Scope"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { ActiveProjections } from "../projection/ActiveProjections.ts"
 import type { Consumers } from "../projection/Consumers.ts"
 import type { DocumentStore } from "../projection/DocumentStore.ts"
 import * as EventStore from "../store/EventStore.ts"
@@ -25,6 +26,7 @@ import type { StoreUnavailable } from "../store/StoreError.ts"
 import * as Announcing from "./internal/announcing.ts"
 import * as Feed from "./internal/feed.ts"
 import * as Append from "./internal/sqliteAppend.ts"
+import * as InlineMissing from "./internal/inlineMissing.ts"
 import * as Import from "./internal/sqliteImport.ts"
 import { isCommitLost } from "./internal/sqliteFailure.ts"
 import * as ReadSide from "./internal/sqliteReadSide.ts"
@@ -77,7 +79,7 @@ export interface SqliteEventStoreConfig
  * @category models
  * @since 0.1.0
  */
-export type Services = EventStore.EventStore | Consumers | DocumentStore
+export type Services = EventStore.EventStore | ActiveProjections | Consumers | DocumentStore
 
 /**
  * Makes a store on the `SqliteClient` of the context, and opens a second connection for reads if the database is a file.
@@ -132,7 +134,9 @@ const makeAll = Effect.fnUntraced(function* (
   const store = EventStore.make({
     system: { name: "sqlite" },
     appendAll: (writes, options) =>
-      Effect.withFiber((fiber) => announcing(appendAll(writes, options), Transaction.isInside(writer, fiber))),
+      Effect.withFiber((fiber) =>
+        announcing(InlineMissing.told(appendAll(writes, options)), Transaction.isInside(writer, fiber))
+      ),
     load: (stream, { after, idempotencyKey, snapshotKey, upTo }) =>
       reading("load", (sql) =>
         idempotencyKey === undefined && snapshotKey === undefined
@@ -151,7 +155,8 @@ const makeAll = Effect.fnUntraced(function* (
     streamVersion: (stream) => reading("streamVersion", (sql) => Read.streamVersion(sql, stream)),
     versionAt: (stream, until) => reading("readStream", (sql) => Read.versionAt(sql, stream, until)),
     listStreams: (range) => reading("streams", (sql) => Read.listStreams(sql, range)),
-    importBatch: (batch) => Effect.tap(importBatch(batch), () => writer.afterCommit(Effect.sync(feed.wake))),
+    importBatch: (batch) =>
+      Effect.tap(InlineMissing.told(importBatch(batch)), () => writer.afterCommit(Effect.sync(feed.wake))),
     isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(writer, fiber))),
     head: reading("head", Read.head),
     tombstone: Tombstone.make(writer),

@@ -6,11 +6,15 @@ import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
+import { ActiveProjections } from "../../projection/ActiveProjections.ts"
 import { Consumers } from "../../projection/Consumers.ts"
 import { type Document, DocumentStore } from "../../projection/DocumentStore.ts"
 import { array } from "./pgAppend.ts"
-import { identifier } from "./pgNames.ts"
+import { inlineSetting } from "./pgMigrations.ts"
+import { identifier, literal } from "./pgNames.ts"
+import { exclusiveLock } from "./pgTagging.ts"
 import * as Prefix from "./prefix.ts"
+import * as SqlActive from "./sqlActive.ts"
 import * as SqlConsumers from "./sqlConsumers.ts"
 import * as Failure from "./storeFailure.ts"
 import * as Transaction from "./transaction.ts"
@@ -18,10 +22,35 @@ import * as Transaction from "./transaction.ts"
 /**
  * Both services on the tables of a schema.
  */
-export const make = (sql: PgClient, schema: string): Context.Context<Consumers | DocumentStore> =>
+export const make = (sql: PgClient, schema: string): Context.Context<ActiveProjections | Consumers | DocumentStore> =>
   Context.make(Consumers, consumers(sql, identifier(schema))).pipe(
-    Context.add(DocumentStore, documents(sql, identifier(schema)))
+    Context.add(DocumentStore, documents(sql, identifier(schema))),
+    Context.add(ActiveProjections, active(sql, identifier(schema)))
   )
+
+const active = (sql: PgClient, s: string): ActiveProjections["Service"] =>
+  SqlActive.make(sql, {
+    active: `${s}.projections`,
+    consumers: `${s}.consumers`,
+    parked: `${s}.parked`,
+    documents: `${s}.documents`,
+    isForgetful: true,
+    // The lock it takes would wait for imports that wait for this transaction, so it must be there before: see `guard`.
+    guard: Effect.flatMap(sql.unsafe(guarded(s)).values, (found) =>
+      found.length > 0 ? Effect.void : sql.unsafe(guard(s)).values
+    ),
+    exclusively: sql.unsafe(`select ${exclusiveLock(s)} is null`).values,
+    running: (projections) =>
+      sql.unsafe(`select set_config(${inlineSetting(s)}, ($1::text[])::text, true)`, [texts(projections)]).values,
+    claim: (keys) => sql.unsafe(`select ${s}.claim($1)`, [texts(keys)]).values
+  })
+
+const guarded = (s: string) =>
+  `select 1 from pg_trigger where tgrelid = ${literal(`${s}.events`)}::regclass and tgname = 'require_inline'`
+
+const guard = (s: string) =>
+  `create trigger require_inline after insert on ${s}.events referencing new table as inserted ` +
+  `for each statement execute function ${s}.require_inline()`
 
 const texts = (values: ReadonlyArray<string>) => array(values, PgTypes.OID.text)
 

@@ -23,6 +23,11 @@ export const consumers = kind
 export const consumerOf = ({ name, version }: Named): string => `${kind}${name}/${version}`
 
 /**
+ * The consumer that builds a version of an inline projection.
+ */
+export const inlineConsumerOf = ({ name, version }: Named): string => `inline/${name}/${version}`
+
+/**
  * The version of a projection that a consumer makes.
  */
 export const ofConsumer = (consumer: string): Named => {

@@ -83,3 +83,13 @@ CREATE TABLE effect_decider_documents (
   state TEXT NOT NULL,
   PRIMARY KEY (collection, key)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE effect_decider_projections (
+  name TEXT NOT NULL PRIMARY KEY,
+  version INTEGER NOT NULL,
+  is_inline INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE effect_decider_running (id INTEGER PRIMARY KEY, projections TEXT NOT NULL) STRICT;
+
+INSERT INTO effect_decider_running (id, projections) VALUES (1, '[]');
