@@ -38,6 +38,12 @@ export class ActiveProjections extends Context.Service<
     readonly get: (name: string) => Effect.Effect<Active | undefined, StoreUnavailable>
 
     /**
+     * Has the database look at each append whether it is given to all inline projections. Needed once, outside of a
+     * transaction, before the first one is activated; may be repeated.
+     */
+    readonly guard: Effect.Effect<void, StoreUnavailable>
+
+    /**
      * Makes a version the one to read, and no other. Once one is inline, every append fails with `InlineMissing` that does
      * not say it runs it, whoever makes it. For an inline one the transaction must be one that appends exclusively.
      */

@@ -229,7 +229,7 @@ export const keyed = <State, Event>(
  *   source: { name: "cart", events: EventSchema.make({ event: CartEvent }) },
  *   view: View.make({
  *     initialState: none,
- *     evolve: (items, event: CartEvent) => event._tag === "ItemAdded" ? [...items, event.sku] : none
+ *     evolve: (items: ReadonlyArray<string>, event: CartEvent) => event._tag === "ItemAdded" ? [...items, event.sku] : none
  *   }),
  *   key: ({ id }) => id,
  *   state: Schema.Array(Schema.String)

@@ -11,8 +11,8 @@
  *   then *parked*, and so are later events of the same key and of the same stream, so that their order holds. All others
  *   go on. Or the projection stops, where the option says so.
  * - That the store does not answer is never an event's fault: it waits until the store is back.
- * - An event that a newer version of the program wrote is neither parked nor skipped: the projection waits until a process
- *   with the newer program takes over.
+ * - An event of a newer version than this program knows, or of a type that it does not know, is neither parked nor skipped: the
+ *   projection waits until a process with a newer program takes over.
  * - In SQLite a process that is stopped in the middle of a transaction, and not killed, holds up all writers of the file. In
  *   PostgreSQL the server ends such a transaction when the lease is over.
  *
@@ -98,7 +98,7 @@ export interface Named {
  */
 export interface Options {
   readonly lease?: Duration.Input | undefined
-  readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
+  readonly retry?: Schedule.Schedule<unknown> | undefined
   readonly onFailure?: "park" | "stop" | undefined
   readonly maxParked?: number | undefined
   readonly pages?: number | undefined
@@ -220,6 +220,9 @@ export const make = Effect.fnUntraced(function* <R = never>(
     maxParked: options.maxParked ?? 1_000,
     pages: options.pages ?? 4
   }
+  if (Duration.toMillis(settings.lease) < 100) {
+    return yield* Effect.die(new Error("Projector: a lease is at least 100 milliseconds; 5 seconds are the default."))
+  }
   const holder = uuidV7Unsafe()
   const known = new Map<string, Known>()
   const scope = yield* Effect.scope
@@ -264,12 +267,17 @@ export const make = Effect.fnUntraced(function* <R = never>(
   }
 
   // One asks the database for all in this process who wait for the same projection, while another process runs it.
-  const asking = (consumer: string, { progress }: Known) =>
+  const asking = (consumer: string, one: Known) =>
     Effect.gen(function* () {
-      for (let tries = 0; progress.size > 0; tries++) {
-        if (!progress.isHere) {
+      for (let tries = 0; ; tries++) {
+        // In one step, for somebody may come at any moment.
+        if (one.progress.size === 0) {
+          one.isAsking = false
+          return
+        }
+        if (!one.progress.isHere) {
           const found = yield* Effect.orElseSucceed(consumers.position(consumer), () => undefined)
-          progress.tell(found ?? Position.origin)
+          one.progress.tell(found ?? Position.origin)
         }
         yield* Effect.sleep(Math.min(2 + tries, 25))
       }
@@ -287,10 +295,7 @@ export const make = Effect.fnUntraced(function* <R = never>(
           return Effect.void
         }
         one.isAsking = true
-        const ended = Effect.sync(() => {
-          one.isAsking = false
-        })
-        return Effect.forkIn(Effect.ensuring(Effect.andThen(Effect.yieldNow, asking(consumer, one)), ended), scope)
+        return Effect.forkIn(Effect.andThen(Effect.yieldNow, asking(consumer, one)), scope)
       })
       return Effect.raceFirst(one.progress.reached(position), Effect.andThen(ask, Effect.never))
     })
@@ -407,8 +412,8 @@ interface Known {
  *   yield* counters.execute("a", 40)
  *   const { position } = yield* counters.execute("a", 2)
  *   yield* projector.waitFor(Counts, position)
- *   const [{ parked, state }] = yield* projector.status
- *   return { counted: yield* counts.get("a"), parked, state }
+ *   const [status] = yield* projector.status
+ *   return { counted: yield* counts.get("a"), parked: status?.parked, state: status?.state }
  * })
  *
  * const live = Layer.mergeAll(Counters.layer, Projector.layer([Counts])).pipe(

@@ -10,7 +10,7 @@ import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { Decider } from "../decider/Decider.ts"
-import type { EventSchema } from "../decider/EventSchema.ts"
+import type { DecodeFailure, EventSchema } from "../decider/EventSchema.ts"
 import type { Metadata } from "../decider/Metadata.ts"
 import type { EventId } from "./EventId.ts"
 import * as EventStore from "./EventStore.ts"
@@ -151,18 +151,25 @@ export const decode = <Event>(
   const decoded = self.events.decode(recorded)
   return Result.isSuccess(decoded)
     ? Result.succeed(decoded.success)
-    : Result.fail(
-        new EventDecodeError({
-          stream: recorded.stream,
-          version: recorded.version,
-          position: recorded.position,
-          type: recorded.type,
-          schemaVersion: recorded.schemaVersion,
-          reason: decoded.failure.reason,
-          issue: decoded.failure.message
-        })
-      )
+    : Result.fail(decodeError(recorded, decoded.failure))
 }
+
+/**
+ * The error that says why a recorded event could not be decoded.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const decodeError = (recorded: RecordedEvent, { message, reason }: DecodeFailure): EventDecodeError =>
+  new EventDecodeError({
+    stream: recorded.stream,
+    version: recorded.version,
+    position: recorded.position,
+    type: recorded.type,
+    schemaVersion: recorded.schemaVersion,
+    reason,
+    issue: message
+  })
 
 /**
  * A domain event with the id of its entity and the recorded event it was read from.

@@ -14,11 +14,12 @@ import {
   CommandHandler,
   Decider,
   EventSchema,
-  Position,
+  type Position,
   Projection,
   Projector,
   ReadModel,
   StreamId,
+  Upcaster,
   View
 } from "effect-decider"
 import { EventStore } from "../../src/store/EventStore.ts"
@@ -249,13 +250,15 @@ describe("Projector", () => {
             ]
           )
           yield* projector.stop
-          const newer = EventSchema.make({
-            event: LedgerEvent,
-            versions: { Booked: 2 }
-          } as never) as typeof source.events
+          const Booked = Upcaster.from(Schema.Struct({ to: Schema.String, n: Schema.Int })).pipe(
+            Upcaster.into((old) => LedgerEvent.cases.Booked.make(old))
+          )
+          const newer = EventSchema.make({ event: LedgerEvent, upcasters: { Booked } })
           const program = { ...Ledgers, source: { ...source, events: newer } }
           const upgraded = yield* running(services, [program])
-          yield* upgraded.waitFor(program, good)
+          yield* upgraded.waitFor(program, behind)
+          assert.deepStrictEqual(yield* all(services), { a: [1, 3, 4, 5] })
+          yield* until(upgraded.status, ([status]) => status!.failure === undefined)
         }).pipe(Effect.timeout("20 seconds"))
       )
 

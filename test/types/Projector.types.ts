@@ -9,7 +9,7 @@ import {
   type EventStore,
   Projection,
   Projector,
-  ReadModel,
+  type ReadModel,
   View
 } from "effect-decider"
 import * as SqlProjection from "effect-decider/layers/SqlProjection"

@@ -99,6 +99,8 @@ const active = (
         inline.active.set(name, undefined, isFinal)
         return found
       }),
+    // It looks by itself.
+    guard: Effect.void,
     exclusively: writing(() => undefined),
     running: (projections) => writing((_, isFinal) => inline.running.set("", projections, isFinal)),
     claim: () => writing((changed) => new Set(inline.names(changed))),

@@ -6,7 +6,8 @@
 import type { Migration } from "./migration.ts"
 import { primary, readCommitted } from "./pgIsolation.ts"
 import { body, identifier, literal } from "./pgNames.ts"
-import * as InlineMissing from "./inlineMissing.ts"
+import * as Active from "./pgActive.ts"
+import * as ReadSide from "./pgReadSide.ts"
 import * as Tagging from "./pgTagging.ts"
 
 /**
@@ -27,7 +28,8 @@ export const migrations = (schema: string): ReadonlyArray<Migration> => {
         ...closing(s),
         ...Tagging.conditions(s),
         ...keeping(s),
-        ...readSide(s)
+        ...ReadSide.tables(s),
+        ...Active.tables(s)
       ]
     }
   ]
@@ -545,79 +547,6 @@ begin
   end loop;
 end`)}`
 ]
-
-const readSide = (s: string): ReadonlyArray<string> => [
-  // Updated once for each batch and for each renewal of a lease, so rows have room for their next versions in the page.
-  `create table ${s}.consumers (
-  consumer text collate "C" not null,
-  position bigint not null,
-  epoch bigint not null,
-  holder text,
-  held_until bigint,
-  is_paused boolean not null,
-  failure text,
-  rate double precision not null,
-  constraint consumers_consumer_key primary key (consumer)
-) with (fillfactor = 50)`,
-  `create table ${s}.parked (
-  consumer text collate "C" not null,
-  position bigint not null,
-  key text collate "C" not null,
-  stream text collate "C" not null,
-  version integer not null,
-  type text collate "C" not null,
-  attempts integer not null,
-  error text,
-  is_due boolean not null,
-  constraint parked_consumer_position_key primary key (consumer, position)
-)`,
-  `create index parked_consumer_key_position_idx on ${s}.parked (consumer, key, position)`,
-  // json, as the events: the text stays as it was written. No column that an update changes is in an index.
-  `create table ${s}.documents (
-  collection text collate "C" not null,
-  key text collate "C" not null,
-  state json not null,
-  constraint documents_collection_key_key primary key (collection, key)
-) with (fillfactor = 80, autovacuum_analyze_threshold = 2000)`,
-  `create table ${s}.projections (
-  name text collate "C" not null,
-  version integer not null,
-  is_inline boolean not null,
-  constraint projections_name_key primary key (name)
-)`,
-  // The trigger that calls it comes with the first inline projection, so that nobody else pays for it. By then the rows are
-  // there, and with them the lock that all appends share: the look, in a snapshot of its own, sees what is inline until this
-  // transaction ends. Rows below position 1 are no events.
-  `create function ${s}.require_inline() returns trigger language plpgsql volatile as ${body(`
-declare
-  v_missing text;
-begin
-  if not exists (select from inserted where position > 0) then
-    return null;
-  end if;
-  select json_agg(p.name || '/' || p.version order by p.name)::text into v_missing
-    from ${s}.projections p
-    where p.is_inline and not coalesce(
-      (p.name || '/' || p.version) = any(nullif(current_setting(${inlineSetting(s)}, true), '')::text[]), false);
-  if v_missing is not null then
-    raise exception using errcode = 'ED001', message = ${literal(InlineMissing.marker)} || v_missing;
-  end if;
-  return null;
-end`)}`,
-  // Has keys until the transaction ends. In one order, and no more locks than the server's table can take.
-  `create function ${s}.claim(p_keys text[]) returns setof text language plpgsql volatile as ${body(`
-declare
-  v_lock integer;
-begin
-  for v_lock in select distinct hashtext(k) & 1023 as lock from unnest(p_keys) k order by lock loop
-    perform pg_advisory_xact_lock(${literal(`${s}.documents`)}::regclass::oid::integer, v_lock);
-  end loop;
-  return query select p.name || '/' || p.version from ${s}.projections p where p.is_inline;
-end`)}`
-]
-
-/** The setting of a transaction that says which inline projections its appends are given to: an array as text. */
-export const inlineSetting = (s: string): string => `'effect_decider.inline_' || ${sequence(s)}::oid`
 
 const lookFurther = (expected: string): string =>
   `case when ${expected} in (-1, -2) then ${expected} - 2 else ${expected} end`

@@ -9,12 +9,10 @@ import type { SqlError } from "effect/sql/SqlError"
 import { ActiveProjections } from "../../projection/ActiveProjections.ts"
 import { Consumers } from "../../projection/Consumers.ts"
 import { type Document, DocumentStore } from "../../projection/DocumentStore.ts"
+import * as Active from "./pgActive.ts"
 import { array } from "./pgAppend.ts"
-import { inlineSetting } from "./pgMigrations.ts"
-import { identifier, literal } from "./pgNames.ts"
-import { exclusiveLock } from "./pgTagging.ts"
+import { identifier } from "./pgNames.ts"
 import * as Prefix from "./prefix.ts"
-import * as SqlActive from "./sqlActive.ts"
 import * as SqlConsumers from "./sqlConsumers.ts"
 import * as Failure from "./storeFailure.ts"
 import * as Transaction from "./transaction.ts"
@@ -25,32 +23,46 @@ import * as Transaction from "./transaction.ts"
 export const make = (sql: PgClient, schema: string): Context.Context<ActiveProjections | Consumers | DocumentStore> =>
   Context.make(Consumers, consumers(sql, identifier(schema))).pipe(
     Context.add(DocumentStore, documents(sql, identifier(schema))),
-    Context.add(ActiveProjections, active(sql, identifier(schema)))
+    Context.add(ActiveProjections, Active.make(sql, identifier(schema)))
   )
 
-const active = (sql: PgClient, s: string): ActiveProjections["Service"] =>
-  SqlActive.make(sql, {
-    active: `${s}.projections`,
-    consumers: `${s}.consumers`,
-    parked: `${s}.parked`,
-    documents: `${s}.documents`,
-    isForgetful: true,
-    // The lock it takes would wait for imports that wait for this transaction, so it must be there before: see `guard`.
-    guard: Effect.flatMap(sql.unsafe(guarded(s)).values, (found) =>
-      found.length > 0 ? Effect.void : sql.unsafe(guard(s)).values
-    ),
-    exclusively: sql.unsafe(`select ${exclusiveLock(s)} is null`).values,
-    running: (projections) =>
-      sql.unsafe(`select set_config(${inlineSetting(s)}, ($1::text[])::text, true)`, [texts(projections)]).values,
-    claim: (keys) => sql.unsafe(`select ${s}.claim($1)`, [texts(keys)]).values
-  })
-
-const guarded = (s: string) =>
-  `select 1 from pg_trigger where tgrelid = ${literal(`${s}.events`)}::regclass and tgname = 'require_inline'`
-
-const guard = (s: string) =>
-  `create trigger require_inline after insert on ${s}.events referencing new table as inserted ` +
-  `for each statement execute function ${s}.require_inline()`
+/**
+ * The statements that create their tables.
+ */
+export const tables = (s: string): ReadonlyArray<string> => [
+  // Updated once for each batch and for each renewal of a lease, so rows have room for their next versions in the page.
+  `create table ${s}.consumers (
+  consumer text collate "C" not null,
+  position bigint not null,
+  epoch bigint not null,
+  holder text,
+  held_until bigint,
+  is_paused boolean not null,
+  failure text,
+  rate double precision not null,
+  constraint consumers_consumer_key primary key (consumer)
+) with (fillfactor = 50)`,
+  `create table ${s}.parked (
+  consumer text collate "C" not null,
+  position bigint not null,
+  key text collate "C" not null,
+  stream text collate "C" not null,
+  version integer not null,
+  type text collate "C" not null,
+  attempts integer not null,
+  error text,
+  is_due boolean not null,
+  constraint parked_consumer_position_key primary key (consumer, position)
+)`,
+  `create index parked_consumer_key_position_idx on ${s}.parked (consumer, key, position)`,
+  // json, as the events: the text stays as it was written. No column that an update changes is in an index.
+  `create table ${s}.documents (
+  collection text collate "C" not null,
+  key text collate "C" not null,
+  state json not null,
+  constraint documents_collection_key_key primary key (collection, key)
+) with (fillfactor = 80, autovacuum_analyze_threshold = 2000)`
+]
 
 const texts = (values: ReadonlyArray<string>) => array(values, PgTypes.OID.text)
 

@@ -57,18 +57,16 @@ export const make = (sql: SqlClient, dialect: Dialect): ActiveProjections["Servi
     activate: ({ isInline, name, version }) =>
       run(
         "activate",
-        Effect.andThen(
-          isInline ? dialect.guard : Effect.void,
-          sql`
+        sql`
         insert into ${active} (name, version, is_inline) values (${name}, ${version}, ${isInline})
           on conflict (name) do update set version = excluded.version, is_inline = excluded.is_inline`.values
-        )
       ).pipe(Effect.asVoid),
     deactivate: (name) =>
       Effect.map(
         rows("deactivate", sql`delete from ${active} where name = ${name} returning 1 as found`),
         (found) => found.length > 0
       ),
+    guard: Effect.asVoid(run("guard", Effect.suspend(() => dialect.guard))),
     exclusively: Effect.asVoid(
       run(
         "exclusively",

@@ -52,6 +52,7 @@ export const inline = Effect.fnUntraced(function* (
   const holding = Effect.fnUntraced(function* (lease: Lease, start: Position.Position) {
     const inTransaction = <A, E>(effect: Effect.Effect<A, E>) =>
       store.withTransaction(Effect.andThen(consumers.enter(lease), effect))
+    yield* active.guard
     yield* inTransaction(setUp)
     let position = start
     for (let isEnd = false; !isEnd;) {

@@ -67,7 +67,7 @@ export interface Work<R> {
  */
 export interface Settings {
   readonly lease: Duration.Duration
-  readonly retry: Schedule.Schedule<unknown, unknown>
+  readonly retry: Schedule.Schedule<unknown>
   readonly onFailure: "park" | "stop"
   readonly maxParked: number
   readonly pages: number
@@ -165,6 +165,10 @@ const pagesOf = Effect.fnUntraced(function* <E>(batches: Queue.Dequeue<Batch, E>
   return pages
 })
 
+// The store may be what is wrong.
+const lastWord = (effect: Effect.Effect<unknown, StoreUnavailable>) =>
+  Effect.ignore(Effect.timeout(Effect.interruptible(effect), "1 second"))
+
 /** A time in which the lease is held. */
 class Holding<R> {
   private readonly tools: Tools
@@ -228,8 +232,14 @@ class Holding<R> {
     )
     return Effect.raceAllFirst([stopped, this.renewing, this.saving, this.reviewing(nudges)]).pipe(
       Effect.scoped,
+      Effect.tapError((error) =>
+        // Whoever looks should see it: a batch may fail like that again and again.
+        error._tag === "StoreUnavailable" || error._tag === "CommitUnknown"
+          ? lastWord(consumers.note(this.lease, error.message, false))
+          : Effect.void
+      ),
       // If it cannot be given back it runs out.
-      Effect.ensuring(Effect.ignore(Effect.timeout(consumers.release(this.lease), "1 second")))
+      Effect.ensuring(lastWord(consumers.release(this.lease)))
     )
   }
 

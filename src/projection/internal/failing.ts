@@ -2,16 +2,16 @@
  * What a consumer's handler can fail with, and what that means for the consumer.
  */
 import * as Cause from "effect/Cause"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"
 import * as Result from "effect/Result"
 import * as Telemetry from "../../store/internal/telemetry.ts"
-import type { CommitUnknown, StoreUnavailable } from "../../store/StoreError.ts"
+import { type CommitUnknown, EventDecodeError, type StoreUnavailable } from "../../store/StoreError.ts"
 import type { LeaseLost } from "../Consumers.ts"
 
 /**
- * The handler failed, for reasons of its own or of the event.
+ * The handler failed, for reasons of its own or of the event. `isNewer`: a newer version of the program wrote the event,
+ * as far as this one can tell.
  */
 export class Failed {
   readonly _tag = "Failed"
@@ -24,14 +24,9 @@ export class Failed {
       error instanceof Error
         ? `${Telemetry.tagOf(error) ?? error.name}: ${error.message}`
         : Inspectable.toStringUnknown(error)
-    this.isNewer = error instanceof NewerVersion
+    this.isNewer = error instanceof EventDecodeError && error.reason !== "Invalid"
   }
 }
-
-/**
- * An event that a newer version of the program has written.
- */
-export class NewerVersion extends Data.TaggedError("NewerVersion")<{ readonly message: string }> {}
 
 /**
  * The consumer was stopped; that is noted.

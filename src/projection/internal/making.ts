@@ -11,7 +11,6 @@ import * as StreamId from "../../store/StreamId.ts"
 import type { Document, DocumentStore } from "../DocumentStore.ts"
 import type { Documents, Handled, Source } from "../Projection.ts"
 import type { Work } from "./consuming.ts"
-import { NewerVersion } from "./failing.ts"
 import { collectionOf } from "./names.ts"
 
 type Making<R> = Pick<Work<R>, "setUp" | "apply" | "keysOf">
@@ -29,8 +28,9 @@ export const of = <R>(
       ? { setUp: projection.setUp, apply: handling(projection) }
       : { setUp: Effect.void, apply: folding(projection, documents) }),
     keysOf: (event) => {
-      const entries = decode(source, event)
-      return Result.isFailure(entries) ? [] : [...new Set(entries.success.flatMap((entry) => key(entry) ?? []))]
+      const entries: Array<Category.Entry<any>> = []
+      decodeInto(entries, source, event)
+      return [...new Set(entries.flatMap((entry) => key(entry) ?? []))]
     }
   }
 }
@@ -92,33 +92,33 @@ const atATime = 250
 const decodeAll = Effect.fnUntraced(function* <Event>(
   source: Source<Event>,
   events: ReadonlyArray<RecordedEvent>
-): Effect.fn.Return<ReadonlyArray<Category.Entry<Event>>, EventDecodeError | NewerVersion> {
+): Effect.fn.Return<ReadonlyArray<Category.Entry<Event>>, EventDecodeError> {
   const entries: Array<Category.Entry<Event>> = []
   for (let i = 0; i < events.length; i++) {
     if (i % atATime === atATime - 1) {
       yield* Effect.yieldNow
     }
-    const decoded = decode(source, events[i]!)
-    if (Result.isFailure(decoded)) {
-      return yield* Effect.fail(decoded.failure)
-    }
-    for (const entry of decoded.success) {
-      entries.push(entry)
+    const failure = decodeInto(entries, source, events[i]!)
+    if (failure !== undefined) {
+      return yield* Effect.fail(failure)
     }
   }
   return entries
 })
 
-const decode = <Event>(
+// Nothing is made that the next event has no use for: this is most of what catching up takes.
+const decodeInto = <Event>(
+  entries: Array<Category.Entry<Event>>,
   source: Source<Event>,
   recorded: RecordedEvent
-): Result.Result<ReadonlyArray<Category.Entry<Event>>, EventDecodeError | NewerVersion> => {
-  const decoded = Category.decode(source, recorded)
+): EventDecodeError | undefined => {
+  const decoded = source.events.decode(recorded)
   if (Result.isFailure(decoded)) {
-    const reason = source.events.decode(recorded)
-    const isNewer = Result.isFailure(reason) && reason.failure.reason === "NewerVersion"
-    return isNewer ? Result.fail(new NewerVersion({ message: decoded.failure.message })) : Result.fail(decoded.failure)
+    return Category.decodeError(recorded, decoded.failure)
   }
   const id = StreamId.entityId(recorded.stream)
-  return Result.succeed(decoded.success.map((event, part) => ({ id, event, part, recorded })))
+  for (let part = 0; part < decoded.success.length; part++) {
+    entries.push({ id, event: decoded.success[part]!, part, recorded })
+  }
+  return undefined
 }
