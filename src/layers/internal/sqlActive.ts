@@ -66,7 +66,12 @@ export const make = (sql: SqlClient, dialect: Dialect): ActiveProjections["Servi
         rows("deactivate", sql`delete from ${active} where name = ${name} returning 1 as found`),
         (found) => found.length > 0
       ),
-    guard: Effect.asVoid(run("guard", Effect.suspend(() => dialect.guard))),
+    guard: Effect.asVoid(
+      run(
+        "guard",
+        Effect.suspend(() => dialect.guard)
+      )
+    ),
     exclusively: Effect.asVoid(
       run(
         "exclusively",
