@@ -14,6 +14,7 @@ import type { EventSchema } from "../decider/EventSchema.ts"
 import type { View } from "../decider/View.ts"
 import type { Entry } from "../store/Category.ts"
 import * as Criteria from "../store/Criteria.ts"
+import * as Json from "../store/internal/json.ts"
 import * as Stored from "../store/internal/stored.ts"
 
 /**
@@ -178,7 +179,7 @@ export const of = <Event>(options: SourceOptions<Event>): Omit<Projection<never,
 }
 
 const isStorable = (name: string): boolean =>
-  name.isWellFormed() && !name.includes("\u0000") && new TextEncoder().encode(name).length <= 200
+  name.isWellFormed() && !name.includes("\u0000") && Json.utf8Length(name) <= 200
 
 /**
  * Defines a read model of one state per key.

@@ -51,6 +51,9 @@ const listen = Effect.fnUntraced(function* (feed: Feed.Feed) {
   return { told, fiber, next: Queue.take(told), stop: Fiber.interrupt(fiber) }
 })
 
+/** The pause after a look is over. */
+const pause = TestClock.adjust("1 millis")
+
 /** Lets all other fibers do what they can do now. */
 const settle = Effect.replicateEffect(Effect.yieldNow, 50)
 
@@ -62,10 +65,12 @@ describe("feed", () => {
       yield* settle
       assert.deepStrictEqual([state.looks, state.started], [0, 0])
       const ears = yield* Effect.forEach(Array.from({ length: 100 }), () => listen(feed), { concurrency: 1 })
+      yield* pause
       assert.deepStrictEqual(
         yield* Effect.forEach(ears, (ear) => ear.next),
         ears.map(() => at(0))
       )
+      yield* pause
       assert.isAtMost(state.looks, 3)
       const before = state.looks
       state.head = at(7)
@@ -95,6 +100,7 @@ describe("feed", () => {
       const { feed, state } = yield* fake()
       const ear = yield* listen(feed)
       yield* ear.next
+      yield* pause
       state.head = at(3)
       yield* TestClock.adjust("59 minutes")
       assert.strictEqual(yield* Queue.size(ear.told), 0)
@@ -125,9 +131,7 @@ describe("feed", () => {
       state.isSettled = false
       const ear = yield* listen(feed)
       yield* ear.next
-      yield* TestClock.adjust("1 millis")
-      yield* TestClock.adjust("2 millis")
-      yield* TestClock.adjust("4 millis")
+      yield* Effect.forEach([1, 2, 4], (millis) => Effect.andThen(pause, TestClock.adjust(Duration.millis(millis))))
       assert.isAtLeast(state.looks, 4)
       yield* TestClock.adjust("1 second")
       const before = state.looks
