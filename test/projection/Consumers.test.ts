@@ -4,10 +4,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { Consumers } from "effect-decider"
+import * as EmbeddedPostgres from "../../scripts/EmbeddedPostgres.ts"
 import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as Position from "../../src/store/Position.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
-import { type Services, stores } from "./stores.ts"
+import { opened, type Services, stores } from "./stores.ts"
 
 const at = (position: number) => Position.make(BigInt(position))
 
@@ -262,7 +263,8 @@ describe("Consumers", () => {
     "PostgreSQL ends the transaction of a holder that does not go on, and the next one need not wait for it",
     () =>
       Effect.gen(function* () {
-        const open = yield* stores.PostgreSQL
+        // A server of its own: a transaction that stays open disturbs those wrong stores that look at all of a server.
+        const open = opened(EmbeddedPostgres.clientConfig(yield* EmbeddedPostgres.make()))
         const [one, other] = [yield* open, yield* open]
         const { lease } = held(yield* one.consumers.acquire("c", taking("one", 300)))
         const stuck = one.consumers.enter(lease).pipe(

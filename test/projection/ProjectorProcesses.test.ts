@@ -7,7 +7,6 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import { SqlClient } from "effect/sql/SqlClient"
 import { spawn } from "node:child_process"
@@ -21,7 +20,6 @@ import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as StreamId from "../../src/store/StreamId.ts"
 import { newEvent, write } from "../layers/fixtures/pg.ts"
 import * as Sqlite from "../layers/fixtures/sqlite.ts"
-import * as Postgres from "../support/Postgres.ts"
 import { lease, tally } from "./fixtures/tally.ts"
 
 const script = fileURLToPath(new URL("./fixtures/projecting.ts", import.meta.url))
@@ -29,9 +27,10 @@ const script = fileURLToPath(new URL("./fixtures/projecting.ts", import.meta.url
 const Tally = tally()
 
 const databases = {
-  PostgreSQL: Effect.map(Postgres.database, (config) => ({
-    layer: PgEventStore.layer(config),
-    args: ["pg", Redacted.value(config.url!), config.database!]
+  // A server of their own: transactions that stay open disturb those wrong stores that look at all transactions of a server.
+  PostgreSQL: Effect.map(EmbeddedPostgres.make(), (server) => ({
+    layer: PgEventStore.layer(EmbeddedPostgres.clientConfig(server)),
+    args: ["pg", server.url]
   })),
   SQLite: Effect.map(Sqlite.tempFile, (filename) => ({
     layer: SqliteEventStore.layer({ filename }),

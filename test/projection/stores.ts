@@ -23,13 +23,15 @@ const services = <R>(context: Context.Context<R | EventStore | Consumers.Consume
 
 export type Services = ReturnType<typeof services>
 
+/** Opens a store of PostgreSQL. */
+export const opened = (config: PgEventStore.PgEventStoreConfig) =>
+  Effect.map(Layer.build(Layer.fresh(PgEventStore.layer(config))), services)
+
 /** Each opens a store that is empty; opened again in the scope it is the same one, with other connections. */
 export const stores = {
   memory: Effect.map(Layer.build(Layer.fresh(MemoryEventStore.layer)), (context) => Effect.succeed(services(context))),
   SQLite: Effect.map(Sqlite.tempFile, (filename) =>
     Effect.map(Layer.build(Layer.fresh(SqliteEventStore.layer({ filename }))), services)
   ),
-  PostgreSQL: Effect.map(Postgres.database, (config) =>
-    Effect.map(Layer.build(Layer.fresh(PgEventStore.layer(config))), services)
-  )
+  PostgreSQL: Effect.map(Postgres.database, opened)
 }

@@ -143,7 +143,7 @@ const ended = (consumer: string, exit: Exit.Exit<never, Ending>): Effect.Effect<
       // Meanwhile somebody may take it who can read the event.
       return Effect.succeed(Duration.times(patience, 2))
     default:
-      return Effect.as(Effect.logWarning(`${consumer}: ${error.success.message}`), Duration.millis(100))
+      return Effect.as(Effect.logWarning(`${consumer}: ${error.success.message}`), Duration.millis(250))
   }
 }
 
@@ -394,7 +394,7 @@ class Holding<R> {
     let applied = 0
     const oneByOne = Effect.gen({ self: this }, function* () {
       count = applied = 0
-      const { behind, free } = yield* this.divided(events)
+      const { behind } = yield* this.divided(events)
       const parked = new Map(behind.map((one) => [one.event, one]))
       const passed: Array<ToPark> = []
       for (const event of events) {
@@ -421,9 +421,9 @@ class Holding<R> {
       // Also when nothing was done: what was found out must be true of a holder.
       const to = last?.position ?? this.position
       yield* consumers.advance(this.lease, this.position, to)
-      return { to, free: free.length }
+      return to
     })
-    return Effect.map(this.transaction(oneByOne), ({ to }) => {
+    return Effect.map(this.transaction(oneByOne), (to) => {
       this.committed(to)
       this.applied += applied
       return count
