@@ -158,7 +158,7 @@ for (const [name, opened] of Object.entries(stores)) {
           // What is said of one append is not said of the next one.
           old.withTransaction(Effect.andThen(old.append(write()), one.store.append(write())))
         ]) {
-          const missing = yield* Effect.flip(append as Effect.Effect<unknown, StoreError.AppendError>).pipe(Effect.timeout('3 seconds'), Effect.onError(() => Effect.sync(() => console.log('here'))), Effect.tap((e) => Effect.sync(() => console.log(e._tag))))
+          const missing = yield* Effect.flip(append as Effect.Effect<unknown, StoreError.AppendError>)
           assert.deepStrictEqual(missing._tag === "InlineMissing" && missing.projections, ["sums/1"])
         }
         const imported = {

@@ -70,7 +70,7 @@ begin
     where p.is_inline and not coalesce(
       (p.name || '/' || p.version) = any(nullif(current_setting(${setting(s)}, true), '')::text[]), false);
   if v_missing is not null then
-    raise exception using errcode = 'ED001', message = ${literal(InlineMissing.marker)} || v_missing;
+    raise exception using errcode = 'ED003', message = ${literal(InlineMissing.marker)} || v_missing;
   end if;
   return null;
 end`)}`,

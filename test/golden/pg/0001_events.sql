@@ -900,9 +900,9 @@ begin
   select json_agg(p.name || '/' || p.version order by p.name)::text into v_missing
     from "effect_decider".projections p
     where p.is_inline and not coalesce(
-      (p.name || '/' || p.version) = any(nullif(current_setting('effect_decider.inline_' || '"effect_decider".position_seq'::regclass::oid, true), '')::text[]), false);
+      (p.name || '/' || p.version) = any(nullif(current_setting('effect_decider.inline_' || '"effect_decider".documents'::regclass::oid, true), '')::text[]), false);
   if v_missing is not null then
-    raise exception using errcode = 'ED001', message = 'effect-decider: inline projections are missing ' || v_missing;
+    raise exception using errcode = 'ED003', message = 'effect-decider: inline projections are missing ' || v_missing;
   end if;
   return null;
 end
