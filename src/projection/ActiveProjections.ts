@@ -44,10 +44,11 @@ export class ActiveProjections extends Context.Service<
     readonly guard: Effect.Effect<void, StoreUnavailable>
 
     /**
-     * Makes a version the one to read, and no other. Once one is inline, every append fails with `InlineMissing` that does
+     * Makes a version the one to read, and no other, if `before` is what was active until now: what `get` has answered, in the
+     * same transaction or earlier. Answers whether it was. Once one is inline, every append fails with `InlineMissing` that does
      * not say it runs it, whoever makes it. For an inline one the transaction must be one that appends exclusively.
      */
-    readonly activate: (projection: Active) => Effect.Effect<void, StoreUnavailable>
+    readonly activate: (projection: Active, before: Active | undefined) => Effect.Effect<boolean, StoreUnavailable>
 
     /** No version of it is to be read any more, nor part of any append. Answers whether one was. */
     readonly deactivate: (name: string) => Effect.Effect<boolean, StoreUnavailable>
@@ -71,9 +72,12 @@ export class ActiveProjections extends Context.Service<
     readonly claim: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlySet<string>, StoreUnavailable>
 
     /**
-     * Removes what was made of a consumer's events: up to so many documents of a collection, and when none are left its parked
-     * events and its checkpoint, so that it begins anew. It stays paused if it was. Answers whether all is removed.
+     * Has a consumer begin anew when it is run the next time: forgets its checkpoint, its parked events, and who holds it. It
+     * stays paused if it was.
      */
-    readonly clear: (collection: string, consumer: string, limit: number) => Effect.Effect<boolean, StoreUnavailable>
+    readonly forget: (consumer: string) => Effect.Effect<void, StoreUnavailable>
+
+    /** Removes up to so many documents of a collection. Answers how many it removed. */
+    readonly clear: (collection: string, limit: number) => Effect.Effect<number, StoreUnavailable>
   }
 >()("effect-decider/projection/ActiveProjections") {}

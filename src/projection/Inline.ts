@@ -96,7 +96,7 @@ export const make = Effect.fnUntraced(function* <R = never>(
     )
   }
   const made = projections.map((projection): Made_ => {
-    const { apply, keysOf, setUp } = Making.of(projection, documents)
+    const { apply, keysOf, setUp, tearDown } = Making.of(projection, documents, active)
     const within = <A>(effect: Effect.Effect<A, unknown, R>) =>
       // Of the context around the append, so that it is in its transaction.
       Effect.updateContext(effect, (current: Context.Context<never>) => Context.merge(context, current))
@@ -104,6 +104,7 @@ export const make = Effect.fnUntraced(function* <R = never>(
       name: Names.collectionOf(projection),
       projection,
       setUp: failed(projection, within(setUp)),
+      tearDown: failed(projection, within(tearDown)),
       apply: (events) => (isReadonlyArrayNonEmpty(events) ? failed(projection, within(apply(events))) : Effect.void),
       keysOf
     }

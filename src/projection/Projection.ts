@@ -78,6 +78,7 @@ export const HandledTypeId = "~effect-decider/projection/Projection/Handled"
  * them and sees to it that they need nothing but that database.
  *
  * - `setUp`: creates its tables if they are not there.
+ * - `tearDown`: removes them, so that they can be made anew. Without it they stay.
  * - `handle`: writes what comes of events.
  *
  * @category models
@@ -86,6 +87,7 @@ export const HandledTypeId = "~effect-decider/projection/Projection/Handled"
 export interface Handled<in out Event, out R> extends Omit<Keyed<never, Event>, "view"> {
   readonly [HandledTypeId]: typeof HandledTypeId
   readonly setUp: Effect.Effect<unknown, unknown, R>
+  readonly tearDown?: Effect.Effect<unknown, unknown, R> | undefined
   readonly handle: (entries: NonEmptyReadonlyArray<Entry<Event>>) => Effect.Effect<unknown, unknown, R>
 }
 

@@ -31,6 +31,7 @@ import type * as Scope from "effect/Scope"
 import { EventStore } from "../store/EventStore.ts"
 import * as Position from "../store/Position.ts"
 import { InvalidRequest, type ReadError, type StoreUnavailable } from "../store/StoreError.ts"
+import { ActiveProjections } from "./ActiveProjections.ts"
 import { Consumers, type Parked, type ParkedOptions } from "./Consumers.ts"
 import { DocumentStore } from "./DocumentStore.ts"
 import * as Consuming from "./internal/consuming.ts"
@@ -38,6 +39,7 @@ import * as Making from "./internal/making.ts"
 import * as Names from "./internal/names.ts"
 import { Progress } from "./internal/progress.ts"
 import type { Documents, Handled } from "./Projection.ts"
+import { ProjectionChanged } from "./ProjectionChanged.ts"
 import * as Subscription from "./Subscription.ts"
 
 /**
@@ -143,6 +145,14 @@ export interface Status extends Named {
 }
 
 /**
+ * Every way the start of projections can fail.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ProjectorError = ProjectionChanged | StoreUnavailable
+
+/**
  * Looks after the projections of a database, whichever process runs them.
  *
  * @category services
@@ -206,12 +216,13 @@ export const make = Effect.fnUntraced(function* <R = never>(
   options: Options = {}
 ): Effect.fn.Return<
   Projector["Service"],
-  never,
-  EventStore | Subscription.Subscriptions | Consumers | DocumentStore | Scope.Scope | R
+  ProjectorError,
+  EventStore | Subscription.Subscriptions | ActiveProjections | Consumers | DocumentStore | Scope.Scope | R
 > {
   const store = yield* EventStore
   const consumers = yield* Consumers
   const documents = yield* DocumentStore
+  const active = yield* ActiveProjections
   const tools = { store, consumers, subscriptions: yield* Subscription.Subscriptions }
   const settings: Consuming.Settings = {
     lease: Duration.fromInputUnsafe(options.lease ?? "5 seconds"),
@@ -233,6 +244,7 @@ export const make = Effect.fnUntraced(function* <R = never>(
     return one
   }
 
+  yield* Effect.forEach(newestOf(projections), registered, { discard: true })
   for (const projection of projections) {
     const consumer = Names.consumerOf(projection)
     if (known.has(consumer)) {
@@ -248,7 +260,7 @@ export const make = Effect.fnUntraced(function* <R = never>(
       range: { category: projection.source.name, criteria: projection.criteria },
       start: Position.origin,
       settings,
-      ...Making.of(projection, documents)
+      ...Making.of(projection, documents, active)
     }
     yield* Effect.forkScoped(Consuming.run(tools, work, { holder, nudges, progress: one.progress }))
   }
@@ -368,6 +380,34 @@ export const make = Effect.fnUntraced(function* <R = never>(
   })
 })
 
+/** The newest version of each projection that is there. */
+const newestOf = (projections: ReadonlyArray<Named>): ReadonlyArray<Named> => {
+  const newest = new Map<string, Named>()
+  for (const projection of projections) {
+    if (projection.version > (newest.get(projection.name)?.version ?? 0)) {
+      newest.set(projection.name, projection)
+    }
+  }
+  return Array.from(newest.values())
+}
+
+/** Notes that a Projector runs it, unless it is made inline. */
+const registered = Effect.fnUntraced(function* ({ name, version }: Named) {
+  const active = yield* ActiveProjections
+  while (true) {
+    const found = yield* active.get(name)
+    if (found?.isInline === true) {
+      const issue =
+        `its version ${found.version} is made inline, with each append; give this one another name, or take that one away ` +
+        "with `Inline.deactivate`"
+      return yield* new ProjectionChanged({ projection: name, version, active: found.version, issue })
+    }
+    if (found !== undefined || (yield* active.activate({ name, version, isInline: false }, undefined))) {
+      return
+    }
+  }
+})
+
 interface Known {
   readonly progress: Progress
   nudges: Queue.Queue<void> | undefined
@@ -428,7 +468,11 @@ interface Known {
 export const layer = <const P extends ReadonlyArray<Runnable<any>>>(
   projections: P,
   options?: Options
-): Layer.Layer<Projector, never, EventStore | Consumers | DocumentStore | ServicesOf<P[number]>> =>
+): Layer.Layer<
+  Projector,
+  ProjectorError,
+  EventStore | ActiveProjections | Consumers | DocumentStore | ServicesOf<P[number]>
+> =>
   // By reference, so it is the same one as anywhere else in the program.
   Layer.effect(Projector, make<ServicesOf<P[number]>>(projections, options)).pipe(Layer.provide(Subscription.layer))
 

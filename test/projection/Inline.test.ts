@@ -12,11 +12,12 @@ import * as Stream from "effect/Stream"
 import { SqlClient } from "effect/sql/SqlClient"
 import {
   ActiveProjections,
+  Criteria,
   EventSchema,
   ExpectedVersion,
   Inline,
   Projection,
-  type Projector,
+  Projector,
   ReadModel,
   type StoreError,
   StreamId,
@@ -128,6 +129,20 @@ for (const [name, opened] of Object.entries(stores)) {
         assert.match(unlucky.message, /Nothing was written: .*sums\/1.*unlucky/)
         assert.strictEqual(yield* store.streamVersion(ledger("6")), 0)
         assert.deepStrictEqual(yield* sumsOf(services), { a: 11, b: 52, c: 3 })
+        // A condition, that holds and that does not.
+        const unless = { failIfEventsMatch: Criteria.types("Booked"), after: yield* store.head }
+        yield* store.append(Pg.write(ledger("7"), Any, booked("d", 4)), { condition: unless })
+        const forbidden = yield* Effect.flip(
+          store.append(Pg.write(ledger("7"), Any, booked("d", 4)), { condition: unless })
+        )
+        assert.strictEqual(forbidden._tag, "AppendConditionFailed")
+        // Many at once, which a store without projections commits together.
+        yield* Effect.forEach(
+          Array.from({ length: 20 }, (_, i) => Pg.write(ledger(`many-${i}`), NoStream, booked("d", 1))),
+          (write) => store.append(write),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(yield* sumsOf(services), { a: 11, b: 52, c: 3, d: 24 })
         // An import, half of which is there.
         const all = yield* Stream.runCollect(store.read())
         const more = { ...all[0]!, ...booked("c", 4), version: 3 as never }
@@ -135,7 +150,7 @@ for (const [name, opened] of Object.entries(stores)) {
           imported: 1,
           skipped: all.length
         })
-        assert.deepStrictEqual(yield* sumsOf(services), { a: 11, b: 52, c: 7 })
+        assert.deepStrictEqual(yield* sumsOf(services), { a: 11, b: 52, c: 7, d: 24 })
       })
     )
 
@@ -168,6 +183,12 @@ for (const [name, opened] of Object.entries(stores)) {
         }
         assert.strictEqual((yield* Effect.flip(plain.store.import(Stream.make(imported))))._tag, "InlineMissing")
         assert.strictEqual(yield* plain.store.streamVersion(ledger("1")), 5)
+        const together = yield* Effect.forEach(
+          Array.from({ length: 20 }, (_, i) => Pg.write(ledger(`together-${i}`), Any, booked("a", 1))),
+          (write) => Effect.flip(plain.store.append(write)),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual([...new Set(together.map(({ _tag }) => _tag))], ["InlineMissing"])
         // A check writes nothing.
         yield* plain.store.append(Pg.write(ledger("1"), Exact(5)))
         yield* old.append(write())
@@ -185,8 +206,41 @@ for (const [name, opened] of Object.entries(stores)) {
         assert.deepStrictEqual(yield* sumsOf(two), { a: 7 })
         const older = yield* Effect.flip(inline(one, [Sums]))
         assert.match(older.message, /upgrade this program/)
-        assert.isTrue(yield* Effect.provideContext(Inline.deactivate("sums"), two.context as Context.Context<any>))
+        assert.isTrue(yield* Effect.provideContext(Inline.deactivate("sums"), two.context))
         yield* plain.store.append(write())
+      })
+    )
+
+    it.live("is not run by a Projector too, and begins anew when it was", () =>
+      Effect.gen(function* () {
+        const open = yield* opened
+        const [one, two] = [yield* open, yield* open]
+        const append = (store = one.store) => store.append(Pg.write(ledger("1"), Any, booked("a", 1)))
+        const projector = () =>
+          Layer.build(Layer.fresh(Projector.layer([Sums]))).pipe(
+            Effect.provideContext(two.context),
+            Effect.map((built) => Context.get(built, Projector.Projector))
+          )
+        const running = yield* projector()
+        yield* running.waitFor(Sums, (yield* append()).positions[0]!)
+        const both = yield* Effect.flip(inline(one, [Sums]))
+        assert.match(both.message, /a Projector runs its version 1/)
+        // The Projector is still there, but cannot go on with it.
+        const taken = Effect.provideContext(Inline.deactivate("sums"), one.context)
+        assert.isTrue(yield* taken)
+        const store = yield* inline(one, [Sums])
+        yield* append(store)
+        assert.deepStrictEqual(yield* sumsOf(one), { a: 2 })
+        assert.deepStrictEqual(
+          (yield* running.status).map(({ state }) => state),
+          ["paused"]
+        )
+        assert.match((yield* Effect.flip(projector())).message, /its version 1 is made inline/)
+        // What it misses meanwhile it is given when it is back.
+        yield* taken
+        yield* append()
+        yield* append(yield* inline(two, [Sums]))
+        assert.deepStrictEqual(yield* sumsOf(one), { a: 4 })
       })
     )
 
@@ -241,7 +295,7 @@ for (const [name, opened] of Object.entries(stores)) {
         assert.deepStrictEqual(yield* sumsOf(two, New), { a: 2 * (2500 + count + 1) })
         assert.deepStrictEqual(
           yield* Effect.flatMap(ActiveProjections.ActiveProjections, ({ list }) => list).pipe(
-            Effect.provideContext(one.context as Context.Context<any>)
+            Effect.provideContext(one.context)
           ),
           [{ name: "sums", version: 2, isInline: true }]
         )

@@ -5,7 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { SqlClient } from "effect/sql/SqlClient"
-import { Consumers, DocumentStore } from "effect-decider"
+import { ActiveProjections, Consumers, DocumentStore } from "effect-decider"
 import * as MemoryEventStore from "../../src/layers/MemoryEventStore.ts"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import * as SqliteEventStore from "../../src/layers/SqliteEventStore.ts"
@@ -13,8 +13,10 @@ import { EventStore } from "../../src/store/EventStore.ts"
 import * as Sqlite from "../layers/fixtures/sqlite.ts"
 import * as Postgres from "../support/Postgres.ts"
 
-const services = <R>(context: Context.Context<R | EventStore | Consumers.Consumers | DocumentStore.DocumentStore>) => ({
-  context: context as Context.Context<EventStore | Consumers.Consumers | DocumentStore.DocumentStore>,
+type Stored = EventStore | ActiveProjections.ActiveProjections | Consumers.Consumers | DocumentStore.DocumentStore
+
+const services = <R>(context: Context.Context<R | Stored>) => ({
+  context: context as Context.Context<Stored>,
   store: Context.get(context, EventStore),
   consumers: Context.get(context, Consumers.Consumers),
   documents: Context.get(context, DocumentStore.DocumentStore),

@@ -88,10 +88,15 @@ const active = (
       Array.from(inline.active.entries(changed).values()).sort((one, other) => inBytes(one.name, other.name))
     ),
     get: (name) => reading((changed) => inline.active.get(name, changed)),
-    activate: (projection) =>
-      writing((_, isFinal) => {
-        inline.isUsed ||= projection.isInline
-        inline.active.set(projection.name, projection, isFinal)
+    activate: (projection, before) =>
+      writing((changed, isFinal) => {
+        const now = inline.active.get(projection.name, changed)
+        const isAsBefore = now?.version === before?.version && now?.isInline === before?.isInline
+        if (isAsBefore) {
+          inline.isUsed ||= projection.isInline
+          inline.active.set(projection.name, projection, isFinal)
+        }
+        return isAsBefore
       }),
     deactivate: (name) =>
       writing((changed, isFinal) => {
@@ -104,18 +109,20 @@ const active = (
     exclusively: writing(() => undefined),
     running: (projections) => writing((_, isFinal) => inline.running.set("", projections, isFinal)),
     claim: () => writing((changed) => new Set(inline.names(changed))),
-    clear: (collection, consumer) =>
+    forget: (consumer) =>
       writing((changed, isFinal) => {
-        const table = collections.get(collection)
-        for (const key of Array.from(table?.entries(changed).keys() ?? [])) {
-          table!.set(key, undefined, isFinal)
-        }
         parked.set(consumer, undefined, isFinal)
         const row = rows.get(consumer, changed)
         if (row !== undefined) {
           rows.set(consumer, { ...unknown, isPaused: row.isPaused, epoch: row.epoch + 1n }, isFinal)
         }
-        return true
+      }),
+    clear: (collection, limit) =>
+      writing((changed, isFinal) => {
+        const table = collections.get(collection)
+        const keys = Array.from(table?.entries(changed).keys() ?? []).slice(0, limit)
+        keys.forEach((key) => table!.set(key, undefined, isFinal))
+        return keys.length
       })
   })
 

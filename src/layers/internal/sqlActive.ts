@@ -54,13 +54,20 @@ export const make = (sql: SqlClient, dialect: Dialect): ActiveProjections["Servi
       Effect.map(rows("get", sql`select name, version, is_inline from ${active} where name = ${name}`), ([row]) =>
         row === undefined ? undefined : toActive(row)
       ),
-    activate: ({ isInline, name, version }) =>
-      run(
-        "activate",
-        sql`
+    activate: ({ isInline, name, version }, before) =>
+      Effect.map(
+        rows(
+          "activate",
+          before === undefined
+            ? sql`
         insert into ${active} (name, version, is_inline) values (${name}, ${version}, ${isInline})
-          on conflict (name) do update set version = excluded.version, is_inline = excluded.is_inline`.values
-      ).pipe(Effect.asVoid),
+          on conflict do nothing returning 1 as found`
+            : sql`
+        update ${active} set version = ${version}, is_inline = ${isInline}
+          where name = ${name} and version = ${before.version} and is_inline = ${before.isInline} returning 1 as found`
+        ),
+        (found) => found.length > 0
+      ),
     deactivate: (name) =>
       Effect.map(
         rows("deactivate", sql`delete from ${active} where name = ${name} returning 1 as found`),
@@ -87,24 +94,27 @@ export const make = (sql: SqlClient, dialect: Dialect): ActiveProjections["Servi
       ),
     claim: (keys) =>
       Effect.map(run("append", dialect.claim(keys)), (found) => new Set(found.map(([one]) => one as string))),
-    clear: (collection, consumer, limit) =>
+    forget: (consumer) =>
       run(
-        "clear",
+        "forget",
         Effect.gen(function* () {
-          const removed = yield* sql`
-        delete from ${documents} where collection = ${collection} and key in (
-            select key from ${documents} where collection = ${collection} limit ${limit}
-          ) returning 1 as found`.values
-          if (removed.length === limit) {
-            return false
-          }
           yield* sql`delete from ${sql.literal(dialect.parked)} where consumer = ${consumer}`.values
           yield* sql`
         update ${sql.literal(dialect.consumers)} set position = 0, epoch = epoch + 1, holder = null, held_until = null,
             failure = null
           where consumer = ${consumer}`.values
-          return true
         })
+      ),
+    clear: (collection, limit) =>
+      Effect.map(
+        rows(
+          "clear",
+          sql`
+        delete from ${documents} where collection = ${collection} and key in (
+            select key from ${documents} where collection = ${collection} limit ${limit}
+          ) returning 1 as found`
+        ),
+        (found) => found.length
       )
   })
 }

@@ -13,9 +13,10 @@ import type { RecordedEvent } from "../../store/RecordedEvent.ts"
 import * as Position from "../../store/Position.ts"
 import type { InlineFailed, StoreUnavailable } from "../../store/StoreError.ts"
 import { ActiveProjections } from "../ActiveProjections.ts"
-import { Consumers, type Lease } from "../Consumers.ts"
+import { Consumers, type Lease, LeaseLost } from "../Consumers.ts"
 import { ProjectionChanged } from "../ProjectionChanged.ts"
 import type { Runnable } from "../Projector.ts"
+import * as Making from "./making.ts"
 import * as Names from "./names.ts"
 
 /**
@@ -25,6 +26,7 @@ export interface Made {
   readonly name: string
   readonly projection: Runnable<any>
   readonly setUp: Effect.Effect<unknown, InlineFailed | StoreUnavailable>
+  readonly tearDown: Effect.Effect<unknown, InlineFailed | StoreUnavailable>
   readonly apply: (events: ReadonlyArray<RecordedEvent>) => Effect.Effect<unknown, InlineFailed | StoreUnavailable>
 }
 
@@ -32,7 +34,7 @@ export interface Made {
  * Builds a version of an inline projection and makes it the one that is inline. Comes back when it is, whoever has done it.
  */
 export const inline = Effect.fnUntraced(function* (
-  { apply, projection, setUp }: Made,
+  { apply, projection, setUp, tearDown }: Made,
   { holder, previous }: { readonly holder: string; readonly previous: "keep" | "drop" }
 ) {
   const store = yield* EventStore
@@ -53,7 +55,20 @@ export const inline = Effect.fnUntraced(function* (
     const inTransaction = <A, E>(effect: Effect.Effect<A, E>) =>
       store.withTransaction(Effect.andThen(consumers.enter(lease), effect))
     yield* active.guard
-    yield* inTransaction(setUp)
+    if (start === Position.origin) {
+      // A Projector may have made this version before, and goes on where it was when it is asked to: nothing of that is left.
+      yield* inTransaction(
+        Effect.gen(function* () {
+          yield* consumers.setPaused(Names.consumerOf(projection), true)
+          yield* active.forget(Names.consumerOf(projection))
+          yield* tearDown
+          yield* setUp
+          yield* consumers.advance(lease, start, start)
+        })
+      )
+    } else {
+      yield* inTransaction(setUp)
+    }
     let position = start
     for (let isEnd = false; !isEnd;) {
       const page = yield* inTransaction(step(lease, position))
@@ -69,15 +84,21 @@ export const inline = Effect.fnUntraced(function* (
           isEnd = page.isEnd
         }
         const before = yield* active.get(name)
-        if (before !== undefined && before.version > version) {
+        if (before !== undefined && (!before.isInline || before.version > version)) {
           return yield* new ProjectionChanged({
             projection: name,
             version,
             active: before.version,
-            issue: `its version ${before.version} has become inline meanwhile, so upgrade this program`
+            issue: before.isInline
+              ? `its version ${before.version} has become inline meanwhile, so upgrade this program`
+              : `a Projector has begun to run its version ${before.version} meanwhile; give one of them another name`
           })
         }
-        yield* active.activate({ name, version, isInline: true })
+        if (!(yield* active.activate({ name, version, isInline: true }, before))) {
+          return yield* new LeaseLost({ consumer })
+        }
+        // From here on appends move it on. Should it ever be built again, then from the start.
+        yield* active.forget(consumer)
         return before
       })
     )
@@ -131,13 +152,15 @@ export const persistently = <E extends { readonly message: string }, R>(
   )
 
 /**
- * Removes what a version has made, some of it at a time.
+ * Removes what a version has made, some of it at a time. No process makes it again unless it is asked to.
  */
 export const dropped = Effect.fnUntraced(function* (projection: Names.Named) {
   const active = yield* ActiveProjections
+  const consumers = yield* Consumers
   const store = yield* EventStore
-  const collection = Names.collectionOf(projection)
+  // First, so that nobody goes on with what is not whole.
   for (const consumer of [Names.consumerOf(projection), Names.inlineConsumerOf(projection)]) {
-    while (!(yield* store.withTransaction(active.clear(collection, consumer, 10_000)))) {}
+    yield* store.withTransaction(Effect.andThen(consumers.setPaused(consumer, true), active.forget(consumer)))
   }
+  yield* Making.cleared(active, projection)
 })
