@@ -14,6 +14,7 @@ const mayImport: Readonly<Record<string, ReadonlyArray<string>>> = {
   layers: ["decider", "store", "projection"],
   testing: ["decider", "store", "projection"],
   inspector: ["decider", "store", "projection"],
+  lint: [],
   cli: ["decider", "store", "projection", "inspector"],
   "index.ts": ["decider", "store", "projection"]
 }
