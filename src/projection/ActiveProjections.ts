@@ -7,8 +7,11 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import type { Position } from "../store/Position.ts"
 import type { StoreUnavailable } from "../store/StoreError.ts"
+import type { Lease } from "./Consumers.ts"
 
 /**
  * A version of a projection that is the one to read. One that `isInline` is made by whoever appends.
@@ -76,6 +79,15 @@ export class ActiveProjections extends Context.Service<
      * stays paused if it was.
      */
     readonly forget: (consumer: string) => Effect.Effect<void, StoreUnavailable>
+
+    /**
+     * Takes a consumer from whoever runs it. It stays where it is for as long as the lease lasts, and goes on by itself when
+     * that is over. Answers nothing when nobody has ever run it, or nobody is to run it.
+     */
+    readonly seize: (
+      consumer: string,
+      options: { readonly holder: string; readonly duration: Duration.Duration }
+    ) => Effect.Effect<{ readonly lease: Lease; readonly position: Position } | undefined, StoreUnavailable>
 
     /** Removes up to so many documents of a collection. Answers how many it removed. */
     readonly clear: (collection: string, limit: number) => Effect.Effect<number, StoreUnavailable>

@@ -39,6 +39,7 @@ import * as Building from "./internal/building.ts"
 import * as Failing from "./internal/failing.ts"
 import * as Making from "./internal/making.ts"
 import * as Names from "./internal/names.ts"
+import * as Versions from "./internal/versions.ts"
 import { ProjectionChanged } from "./ProjectionChanged.ts"
 import type { Runnable, ServicesOf } from "./Projector.ts"
 
@@ -96,7 +97,7 @@ export const make = Effect.fnUntraced(function* <R = never>(
     )
   }
   const made = projections.map((projection): Made_ => {
-    const { apply, keysOf, setUp, tearDown } = Making.of(projection, documents, active)
+    const { apply, keysOf, setUp } = Making.of(projection, documents)
     const within = <A>(effect: Effect.Effect<A, unknown, R>) =>
       // Of the context around the append, so that it is in its transaction.
       Effect.updateContext(effect, (current: Context.Context<never>) => Context.merge(context, current))
@@ -104,7 +105,8 @@ export const make = Effect.fnUntraced(function* <R = never>(
       name: Names.collectionOf(projection),
       projection,
       setUp: failed(projection, within(setUp)),
-      tearDown: failed(projection, within(tearDown)),
+      tearDown: failed(projection, within(Versions.tearDown(active, projection))),
+      publish: failed(projection, within(Versions.publish(projection))),
       apply: (events) => (isReadonlyArrayNonEmpty(events) ? failed(projection, within(apply(events))) : Effect.void),
       keysOf
     }
@@ -190,7 +192,7 @@ const starting = Effect.fnUntraced(function* (
   for (const name of new Set(made.map(({ projection }) => projection.name))) {
     const ours = made.filter(({ projection }) => projection.name === name)
     const newest = ours.reduce((one, other) => (one.projection.version > other.projection.version ? one : other))
-    const build = Effect.map(Building.inline(newest, { holder, previous }), () => undefined)
+    const build = Effect.map(Building.inline(newest, { holder, previous, older: ours }), () => undefined)
     const { version } = newest.projection
     const found = yield* active.get(name)
     const refuse = (issue: string) =>

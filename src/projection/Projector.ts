@@ -31,13 +31,15 @@ import type * as Scope from "effect/Scope"
 import { EventStore } from "../store/EventStore.ts"
 import * as Position from "../store/Position.ts"
 import { InvalidRequest, type ReadError, type StoreUnavailable } from "../store/StoreError.ts"
-import { ActiveProjections } from "./ActiveProjections.ts"
+import { type Active, ActiveProjections } from "./ActiveProjections.ts"
 import { Consumers, type Parked, type ParkedOptions } from "./Consumers.ts"
 import { DocumentStore } from "./DocumentStore.ts"
 import * as Consuming from "./internal/consuming.ts"
 import * as Making from "./internal/making.ts"
 import * as Names from "./internal/names.ts"
 import { Progress } from "./internal/progress.ts"
+import * as Switching from "./internal/switching.ts"
+import * as Versions from "./internal/versions.ts"
 import type { Documents, Handled } from "./Projection.ts"
 import { ProjectionChanged } from "./ProjectionChanged.ts"
 import * as Subscription from "./Subscription.ts"
@@ -94,6 +96,11 @@ export interface Named {
  * - `maxParked`: with so many parked events the projection stops, for then it is not the events that are wrong; 1,000 by
  *   default.
  * - `pages`: how many pages, of at most 1,000 events each, may share a transaction while it catches up; 4 by default.
+ * - `onChange`: what to do where an older version is the one that is read. With `"rebuild"`, the default, the newer one is built
+ *   beside it, and takes its place when it has caught up and has no parked events; see `Rebuild`. With `"refuse"` newer versions
+ *   are not run, and this process does not start without the older one.
+ * - `previous`: what becomes of the version that was replaced: it is kept, and run where a process has it, until `Rebuild.drop`;
+ *   or it is dropped at once. `"keep"` by default.
  *
  * @category models
  * @since 0.1.0
@@ -104,6 +111,8 @@ export interface Options {
   readonly onFailure?: "park" | "stop" | undefined
   readonly maxParked?: number | undefined
   readonly pages?: number | undefined
+  readonly onChange?: "rebuild" | "refuse" | undefined
+  readonly previous?: "keep" | "drop" | undefined
 }
 
 /**
@@ -244,8 +253,34 @@ export const make = Effect.fnUntraced(function* <R = never>(
     return one
   }
 
-  yield* Effect.forEach(newestOf(projections), registered, { discard: true })
+  const { onChange = "rebuild", previous = "keep" } = options
+  // Of each projection the version after which none is run.
+  const refused = new Map<string, number>()
+  for (const newest of newestOf(projections)) {
+    const found = yield* registered(newest)
+    const older = projections.filter(({ name, version }) => name === newest.name && version < newest.version)
+    if (found.version < newest.version && onChange === "rebuild") {
+      const versions = { store, active, consumers }
+      yield* Effect.forkScoped(Switching.run(versions, newest, { holder, previous, older }))
+    } else if (found.version < newest.version && !older.some(({ version }) => version === found.version)) {
+      const issue =
+        `its version ${found.version} is the one that is read, and \`onChange\` is "refuse"; start with "rebuild" to build ` +
+        `version ${newest.version} beside it and replace it, or give the Projector version ${found.version} as well`
+      return yield* new ProjectionChanged({
+        projection: newest.name,
+        version: newest.version,
+        active: found.version,
+        issue
+      })
+    }
+    if (onChange === "refuse") {
+      refused.set(newest.name, found.version)
+    }
+  }
   for (const projection of projections) {
+    if (projection.version > (refused.get(projection.name) ?? Infinity)) {
+      continue
+    }
     const consumer = Names.consumerOf(projection)
     if (known.has(consumer)) {
       return yield* Effect.die(
@@ -255,12 +290,20 @@ export const make = Effect.fnUntraced(function* <R = never>(
     const one = knownAs(consumer)
     const nudges = yield* Queue.sliding<void>(1)
     one.nudges = nudges
+    const making = Making.of(projection, documents)
     const work: Consuming.Work<R> = {
       consumer,
       range: { category: projection.source.name, criteria: projection.criteria },
       start: Position.origin,
       settings,
-      ...Making.of(projection, documents, active)
+      ...making,
+      // Whoever takes the one that is read over has readers read it, in case nobody has done so.
+      setUp: Effect.andThen(
+        making.setUp,
+        Effect.flatMap(active.get(projection.name), (found) =>
+          found?.version === projection.version ? Versions.publish(projection) : Effect.void
+        )
+      )
     }
     yield* Effect.forkScoped(Consuming.run(tools, work, { holder, nudges, progress: one.progress }))
   }
@@ -381,8 +424,8 @@ export const make = Effect.fnUntraced(function* <R = never>(
 })
 
 /** The newest version of each projection that is there. */
-const newestOf = (projections: ReadonlyArray<Named>): ReadonlyArray<Named> => {
-  const newest = new Map<string, Named>()
+const newestOf = <P extends Named>(projections: ReadonlyArray<P>): ReadonlyArray<P> => {
+  const newest = new Map<string, P>()
   for (const projection of projections) {
     if (projection.version > (newest.get(projection.name)?.version ?? 0)) {
       newest.set(projection.name, projection)
@@ -391,8 +434,11 @@ const newestOf = (projections: ReadonlyArray<Named>): ReadonlyArray<Named> => {
   return Array.from(newest.values())
 }
 
-/** Notes that a Projector runs it, unless it is made inline. */
-const registered = Effect.fnUntraced(function* ({ name, version }: Named) {
+/** Notes that a Projector runs it, unless it is made inline. Answers which version is the one to read. */
+const registered = Effect.fnUntraced(function* ({
+  name,
+  version
+}: Named): Effect.fn.Return<Active, ProjectorError, ActiveProjections> {
   const active = yield* ActiveProjections
   while (true) {
     const found = yield* active.get(name)
@@ -402,8 +448,9 @@ const registered = Effect.fnUntraced(function* ({ name, version }: Named) {
         "with `Inline.deactivate`"
       return yield* new ProjectionChanged({ projection: name, version, active: found.version, issue })
     }
-    if (found !== undefined || (yield* active.activate({ name, version, isInline: false }, undefined))) {
-      return
+    const first = { name, version, isInline: false }
+    if (found !== undefined || (yield* active.activate(first, undefined))) {
+      return found ?? first
     }
   }
 })

@@ -117,6 +117,17 @@ const active = (
           rows.set(consumer, { ...unknown, isPaused: row.isPaused, epoch: row.epoch + 1n }, isFinal)
         }
       }),
+    seize: (consumer, { duration, holder }) =>
+      writing((changed, isFinal, fiber) => {
+        const row = rows.get(consumer, changed)
+        if (row === undefined || row.isPaused) {
+          return undefined
+        }
+        const lease: Lease = { consumer, holder, duration, epoch: row.epoch + 1n }
+        const heldUntil = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + Duration.toMillis(duration)
+        rows.set(consumer, { ...row, holder, epoch: lease.epoch, heldUntil }, isFinal)
+        return { lease, position: row.position }
+      }),
     clear: (collection, limit) =>
       writing((changed, isFinal) => {
         const table = collections.get(collection)

@@ -12,6 +12,11 @@ import { exclusiveLock } from "./pgTagging.ts"
 import * as SqlActive from "./sqlActive.ts"
 
 /**
+ * The milliseconds since 1970, at the moment of asking.
+ */
+export const now = "(extract(epoch from clock_timestamp()) * 1000)::bigint"
+
+/**
  * Makes the service on the tables of a schema, whose name is quoted.
  */
 export const make = (sql: PgClient, s: string): ActiveProjections["Service"] => {
@@ -21,6 +26,7 @@ export const make = (sql: PgClient, s: string): ActiveProjections["Service"] => 
     consumers: `${s}.consumers`,
     parked: `${s}.parked`,
     documents: `${s}.documents`,
+    now,
     isForgetful: true,
     // Looks first, for it waits for all who have appended.
     guard: Effect.flatMap(sql.unsafe(guarded(s)).values, (found) =>

@@ -70,7 +70,7 @@ const consumers = (sql: PgClient, s: string): Consumers["Service"] =>
   SqlConsumers.make(sql, {
     consumers: `${s}.consumers`,
     parked: `${s}.parked`,
-    now: "(extract(epoch from clock_timestamp()) * 1000)::bigint",
+    now: Active.now,
     bounded: (millis) =>
       sql.unsafe("select set_config('idle_in_transaction_session_timeout', $1, true)", [String(millis)]).values,
     isIn: (column, values) => sql`${sql.literal(column)} = any(${texts(values)})`,

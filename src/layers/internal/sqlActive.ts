@@ -1,11 +1,13 @@
 /**
  * The active projections of an SQL database: the same statements for PostgreSQL and SQLite, but for what the dialect gives.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Statement } from "effect/sql/Statement"
 import { type Active, ActiveProjections } from "../../projection/ActiveProjections.ts"
+import * as Position from "../../store/Position.ts"
 import type { StoreUnavailable } from "../../store/StoreError.ts"
 import * as Failure from "./storeFailure.ts"
 import * as Transaction from "./transaction.ts"
@@ -18,6 +20,8 @@ export interface Dialect {
   readonly consumers: string
   readonly parked: string
   readonly documents: string
+  /** The milliseconds since 1970, by the clock of the database. */
+  readonly now: string
   readonly isForgetful: boolean
   /** Has the database refuse appends that do not say that they run the inline projections. May be repeated. */
   readonly guard: Effect.Effect<unknown, SqlError>
@@ -104,6 +108,21 @@ export const make = (sql: SqlClient, dialect: Dialect): ActiveProjections["Servi
             failure = null
           where consumer = ${consumer}`.values
         })
+      ),
+    seize: (consumer, { duration, holder }) =>
+      Effect.map(
+        rows(
+          "seize",
+          sql`
+        update ${sql.literal(dialect.consumers)} set holder = ${holder}, epoch = epoch + 1,
+            held_until = ${sql.literal(dialect.now)} + ${Duration.toMillis(duration)}
+          where consumer = ${consumer} and not is_paused returning position, epoch`
+        ),
+        ([row]) =>
+          row && {
+            lease: { consumer, holder, duration, epoch: BigInt(row[1] as bigint) },
+            position: Position.make(BigInt(row[0] as bigint))
+          }
       ),
     clear: (collection, limit) =>
       Effect.map(

@@ -50,6 +50,7 @@ const active = (sql: SqliteClient): ActiveProjections["Service"] =>
     consumers: consumerTable,
     parked: parkedTable,
     documents: documentTable,
+    now,
     isForgetful: false,
     guard: sql.unsafe(guardText),
     // Who is in a transaction writes alone.
@@ -69,11 +70,13 @@ BEGIN
   SELECT RAISE(ABORT, '${InlineMissing.marker}' || (SELECT json_group_array(p.name || '/' || p.version) ${missing}));
 END`
 
+const now = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+
 const consumers = (sql: SqliteClient): Consumers["Service"] =>
   SqlConsumers.make(sql, {
     consumers: consumerTable,
     parked: parkedTable,
-    now: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+    now,
     isIn: (column, values) => sql`${sql.literal(column)} IN (SELECT value FROM json_each(${JSON.stringify(values)}))`,
     startsWith: (column, prefix) => sql`substr(${sql.literal(column)}, 1, length(${prefix})) = ${prefix}`
   })

@@ -16,8 +16,8 @@ import { ActiveProjections } from "../ActiveProjections.ts"
 import { Consumers, type Lease, LeaseLost } from "../Consumers.ts"
 import { ProjectionChanged } from "../ProjectionChanged.ts"
 import type { Runnable } from "../Projector.ts"
-import * as Making from "./making.ts"
 import * as Names from "./names.ts"
+import * as Versions from "./versions.ts"
 
 /**
  * A projection with what is to be done for it.
@@ -27,6 +27,7 @@ export interface Made {
   readonly projection: Runnable<any>
   readonly setUp: Effect.Effect<unknown, InlineFailed | StoreUnavailable>
   readonly tearDown: Effect.Effect<unknown, InlineFailed | StoreUnavailable>
+  readonly publish: Effect.Effect<unknown, InlineFailed | StoreUnavailable>
   readonly apply: (events: ReadonlyArray<RecordedEvent>) => Effect.Effect<unknown, InlineFailed | StoreUnavailable>
 }
 
@@ -34,8 +35,8 @@ export interface Made {
  * Builds a version of an inline projection and makes it the one that is inline. Comes back when it is, whoever has done it.
  */
 export const inline = Effect.fnUntraced(function* (
-  { apply, projection, setUp, tearDown }: Made,
-  { holder, previous }: { readonly holder: string; readonly previous: "keep" | "drop" }
+  { apply, projection, publish, setUp, tearDown }: Made,
+  options: { readonly holder: string; readonly previous: "keep" | "drop"; readonly older: ReadonlyArray<Made> }
 ) {
   const store = yield* EventStore
   const active = yield* ActiveProjections
@@ -59,8 +60,12 @@ export const inline = Effect.fnUntraced(function* (
       // A Projector may have made this version before, and goes on where it was when it is asked to: nothing of that is left.
       yield* inTransaction(
         Effect.gen(function* () {
-          yield* consumers.setPaused(Names.consumerOf(projection), true)
-          yield* active.forget(Names.consumerOf(projection))
+          const others = yield* Versions.standings(consumers, projection)
+          yield* Versions.forget(
+            active,
+            consumers,
+            others.map(({ consumer }) => consumer)
+          )
           yield* tearDown
           yield* setUp
           yield* consumers.advance(lease, start, start)
@@ -78,11 +83,6 @@ export const inline = Effect.fnUntraced(function* (
     return yield* inTransaction(
       Effect.gen(function* () {
         yield* active.exclusively
-        for (let isEnd = false; !isEnd;) {
-          const page = yield* step(lease, position)
-          position = page.scanned
-          isEnd = page.isEnd
-        }
         const before = yield* active.get(name)
         if (before !== undefined && (!before.isInline || before.version > version)) {
           return yield* new ProjectionChanged({
@@ -97,6 +97,12 @@ export const inline = Effect.fnUntraced(function* (
         if (!(yield* active.activate({ name, version, isInline: true }, before))) {
           return yield* new LeaseLost({ consumer })
         }
+        for (let isEnd = false; !isEnd;) {
+          const page = yield* step(lease, position)
+          position = page.scanned
+          isEnd = page.isEnd
+        }
+        yield* publish
         // From here on appends move it on. Should it ever be built again, then from the start.
         yield* active.forget(consumer)
         return before
@@ -110,7 +116,7 @@ export const inline = Effect.fnUntraced(function* (
       return
     }
     const acquired = yield* consumers.acquire(consumer, {
-      holder,
+      holder: options.holder,
       duration: Duration.seconds(5),
       start: Position.origin
     })
@@ -133,8 +139,9 @@ export const inline = Effect.fnUntraced(function* (
       Effect.tapError((error) => Effect.ignore(consumers.note(lease, error.message, false))),
       Effect.ensuring(Effect.ignore(Effect.timeout(consumers.release(lease), "1 second")))
     )
-    if (replaced !== undefined && replaced.version !== version && previous === "drop") {
-      yield* dropped(replaced)
+    if (replaced !== undefined && replaced.version !== version && options.previous === "drop") {
+      const old = options.older.find((made) => made.projection.version === replaced.version)
+      yield* Versions.remove({ active, consumers, store }, replaced, old?.tearDown ?? Effect.void)
     }
   }
 })
@@ -144,23 +151,17 @@ export const inline = Effect.fnUntraced(function* (
  */
 export const persistently = <E extends { readonly message: string }, R>(
   build: Effect.Effect<void, E, R>
-): Effect.Effect<void, never, R> =>
-  build.pipe(
-    Effect.tapError((error) => Effect.logWarning(`A rebuild is held up: ${error.message}`)),
+): Effect.Effect<void, never, R> => {
+  let said: string | undefined
+  const say = (message: string) =>
+    Effect.suspend(() => {
+      const isNew = message !== said
+      said = message
+      return isNew ? Effect.logWarning(`A rebuild is held up: ${message}`) : Effect.void
+    })
+  return build.pipe(
+    Effect.tapError((error) => say(error.message)),
     Effect.retry(Schedule.spaced("1 second")),
     Effect.ignore
   )
-
-/**
- * Removes what a version has made, some of it at a time. No process makes it again unless it is asked to.
- */
-export const dropped = Effect.fnUntraced(function* (projection: Names.Named) {
-  const active = yield* ActiveProjections
-  const consumers = yield* Consumers
-  const store = yield* EventStore
-  // First, so that nobody goes on with what is not whole.
-  for (const consumer of [Names.consumerOf(projection), Names.inlineConsumerOf(projection)]) {
-    yield* store.withTransaction(Effect.andThen(consumers.setPaused(consumer, true), active.forget(consumer)))
-  }
-  yield* Making.cleared(active, projection)
-})
+}

@@ -43,7 +43,6 @@ export interface Tools {
  * What a consumer does.
  *
  * - `setUp`: once for each time the lease is taken, before the first events, in a transaction of its own.
- * - `tearDown`: before it, where it begins: removes what may be there of an earlier time.
  * - `apply`: what is made of events, in their order, in the transaction that moves the checkpoint over them. It may be called
  *   again with the same events, in another transaction, after one that failed.
  * - `keysOf`: what the events must be in order by. An event waits behind a parked one that shares a key or the stream with it.
@@ -54,7 +53,6 @@ export interface Work<R> {
   readonly start: Position
   readonly settings: Settings
   readonly setUp: Effect.Effect<unknown, unknown, R>
-  readonly tearDown: Effect.Effect<unknown, unknown, R>
   readonly apply: (events: NonEmptyReadonlyArray<RecordedEvent>) => Effect.Effect<unknown, unknown, R>
   readonly keysOf: (event: RecordedEvent) => ReadonlyArray<string>
 }
@@ -210,14 +208,9 @@ class Holding<R> {
   /** Follows the log for as long as the lease is held. */
   follow(nudges: Queue.Dequeue<void>): Effect.Effect<never, Ending, R> {
     const { consumers, subscriptions } = this.tools
-    const { range, setUp, start, tearDown } = this.work
-    const anew = Effect.andThen(
-      this.handled(Effect.andThen(tearDown, setUp)),
-      // Whoever has it now may have begun.
-      consumers.advance(this.lease, start, start)
-    )
+    const { range, setUp } = this.work
     const events = Effect.gen({ self: this }, function* () {
-      const first = yield* Effect.result(this.transaction(this.position === start ? anew : this.handled(setUp)))
+      const first = yield* Effect.result(this.transaction(this.handled(setUp)))
       if (Result.isFailure(first)) {
         return yield* first.failure._tag === "Failed" ? this.stop(first.failure) : first.failure
       }

@@ -8,31 +8,25 @@ import * as Category from "../../store/Category.ts"
 import type { RecordedEvent } from "../../store/RecordedEvent.ts"
 import type { EventDecodeError } from "../../store/StoreError.ts"
 import * as StreamId from "../../store/StreamId.ts"
-import type { ActiveProjections } from "../ActiveProjections.ts"
 import type { Document, DocumentStore } from "../DocumentStore.ts"
 import type { Documents, Handled, Source } from "../Projection.ts"
 import type { Work } from "./consuming.ts"
-import { collectionOf, type Named } from "./names.ts"
+import { collectionOf } from "./names.ts"
 
-type Making<R> = Pick<Work<R>, "setUp" | "tearDown" | "apply" | "keysOf">
+type Making<R> = Pick<Work<R>, "setUp" | "apply" | "keysOf">
 
 /**
  * What has to be done for a projection of either kind.
  */
 export const of = <R>(
   projection: Documents<any, any> | Handled<any, R>,
-  documents: DocumentStore["Service"],
-  active: ActiveProjections["Service"]
+  documents: DocumentStore["Service"]
 ): Making<R> => {
   const { key, source } = projection
   return {
     ...("handle" in projection
-      ? { setUp: projection.setUp, tearDown: projection.tearDown ?? Effect.void, apply: handling(projection) }
-      : {
-          setUp: Effect.void,
-          tearDown: cleared(active, projection),
-          apply: folding(projection, documents)
-        }),
+      ? { setUp: projection.setUp, apply: handling(projection) }
+      : { setUp: Effect.void, apply: folding(projection, documents) }),
     keysOf: (event) => {
       const entries: Array<Category.Entry<any>> = []
       decodeInto(entries, source, event)
@@ -40,15 +34,6 @@ export const of = <R>(
     }
   }
 }
-
-/**
- * Removes the documents of a version, some of them at a time.
- */
-export const cleared = Effect.fnUntraced(function* (active: ActiveProjections["Service"], projection: Named) {
-  while ((yield* active.clear(collectionOf(projection), atOnce)) === atOnce) {}
-})
-
-const atOnce = 10_000
 
 const handling =
   <Event, R>({ handle, source }: Handled<Event, R>) =>
