@@ -55,8 +55,10 @@ const sums = (version: number, before = (_: number): void => {}) =>
 const [Old, New] = [sums(1), sums(2)]
 
 const keys = ["a", "b", "c", "d", "e"]
-const round = (n = 1) =>
-  Pg.write(StreamId.make("ledger", "1"), Any, ...keys.map((to) => Pg.newEvent({ type: "Booked", data: { to, n } })))
+const booked = () => keys.map((to) => Pg.newEvent({ type: "Booked", data: { to, n: 1 } }))
+/** Books to each key, so many times. */
+const booking = (rounds = 1) =>
+  Pg.write(StreamId.make("ledger", "1"), Any, ...Array.from({ length: rounds }, booked).flat())
 
 const started = <I, A, E>(services: Services, service: Context.Key<I, A>, layer: Layer.Layer<I, E, any>) =>
   Effect.gen(function* () {
@@ -101,7 +103,7 @@ const until = <A, E, R>(effect: Effect.Effect<A, E, R>, is: (value: A) => boolea
 const reading = Effect.fnUntraced(function* (model: ReadModel.Current<number>) {
   const versions = new Set<number>()
   let least = 0
-  yield* Effect.gen(function* () {
+  const reader = yield* Effect.gen(function* () {
     const { version } = yield* model.active
     const found = yield* model.list()
     const { version: after } = yield* model.active
@@ -120,7 +122,7 @@ const reading = Effect.fnUntraced(function* (model: ReadModel.Current<number>) {
     }
     yield* Effect.yieldNow
   }).pipe(Effect.forever({ disableYield: true }), Effect.forkScoped)
-  return versions
+  return { reader, seen: versions }
 })
 
 for (const [name, opened] of Object.entries(stores)) {
@@ -131,18 +133,16 @@ for (const [name, opened] of Object.entries(stores)) {
           const open = yield* opened
           const [one, two] = [yield* open, yield* open]
           let rounds = 0
-          const append = (store: EventStore["Service"]) =>
-            Effect.map(store.append(round()), ({ positions }): Position.Position => {
-              rounds++
+          const append = (store: EventStore["Service"], count = 1) =>
+            Effect.map(store.append(booking(count)), ({ positions }): Position.Position => {
+              rounds += count
               return positions.at(-1)!
             })
-          for (let i = 0; i < 300; i++) {
-            yield* append(one.store)
-          }
+          yield* append(one.store, 500)
           const { seen: seenBefore, store } = yield* running(kind, one, [Old])
           yield* seenBefore(Old, yield* append(store))
           const model = yield* ReadModel.current([New, Old]).pipe(Effect.provideContext(two.context))
-          const seen = yield* reading(model)
+          const { reader, seen } = yield* reading(model)
           const busy = yield* Effect.forkScoped(
             Effect.gen(function* () {
               // An inline store takes no more when the next version is there.
@@ -172,6 +172,7 @@ for (const [name, opened] of Object.entries(stores)) {
             (yield* model.list()).map(({ state }) => state),
             keys.map(() => 2 * rounds)
           )
+          assert.isUndefined(reader.pollUnsafe())
           const old = yield* ReadModel.make(Old).pipe(Effect.provideContext(two.context))
           yield* until(old.list(), (found) => found.length === 0)
           // Whoever still has the old version does not begin it anew.
@@ -185,7 +186,7 @@ for (const [name, opened] of Object.entries(stores)) {
           const services = yield* Effect.flatten(opened)
           const within = Effect.provideContext(services.context)
           const before = yield* running(kind, services, [Old])
-          yield* Effect.forEach(Array.from({ length: 440 }), () => before.store.append(round()), { discard: true })
+          yield* before.store.append(booking(440))
           yield* before.seen(Old, yield* services.store.head)
           // Held up by its second page, whatever the pages are.
           let isHeld = true
@@ -206,7 +207,7 @@ for (const [name, opened] of Object.entries(stores)) {
           assert.deepStrictEqual(yield* made.list(), [])
           assert.deepInclude((yield* within(Rebuild.list))[0], { state: "paused", done: 0 })
           // The one that is read goes on.
-          const { positions } = yield* after.store.append(round())
+          const { positions } = yield* after.store.append(booking())
           const model = yield* within(ReadModel.current([Held, Old]))
           yield* until(model.get("a"), (sum) => sum._tag === "Some" && sum.value === 441)
           assert.deepStrictEqual(yield* made.list(), [])
@@ -232,7 +233,7 @@ for (const [name, opened] of Object.entries(stores)) {
       Effect.gen(function* () {
         const services = yield* Effect.flatten(opened)
         const within = Effect.provideContext(services.context)
-        const { positions } = yield* services.store.append(round())
+        const { positions } = yield* services.store.append(booking())
         const { service: old } = yield* projecting(services, [Old])
         yield* old.waitFor(Old, positions[4]!)
         const refused = yield* Effect.flip(projecting(services, [New], { onChange: "refuse" }))
@@ -298,7 +299,7 @@ for (const [name, opened] of Object.entries(stores)) {
                   )
                 )
             })
-          const { positions } = yield* services.store.append(round())
+          const { positions } = yield* services.store.append(booking())
           const { service, stop } = yield* projecting(services, [totals(1)])
           yield* service.waitFor(totals(1), positions[4]!)
           const read = sql<{ n: number }>`select n from totals`
