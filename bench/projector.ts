@@ -9,9 +9,6 @@ import { compare, type Contestant, type Section } from "./measure.ts"
 import type { PgDatabase, Server } from "./postgres.ts"
 import { cartCategory, fill, type Plan } from "./workload.ts"
 
-/** What the consumer of a peer does at its defaults with a read model by key, on this machine, in events per second. */
-const peer = 848
-
 export const projections = (server: Server, { events, rounds }: Plan): Section => {
   const keys = Math.min(100_000, events / 10)
   return {
@@ -44,8 +41,7 @@ export const projections = (server: Server, { events, rounds }: Plan): Section =
             },
             {
               name: `${keys.toLocaleString("en-US")} documents, each event for another one than the last`,
-              run: caughtUp(database, "keys", ({ recorded }) => `key-${recorded.position % BigInt(keys)}`),
-              bar: { perSecond: 50 * peer }
+              run: caughtUp(database, "keys", byPosition(keys))
             }
           ],
           rounds
@@ -55,10 +51,20 @@ export const projections = (server: Server, { events, rounds }: Plan): Section =
   }
 }
 
+/** Each event is for another key than the last. */
+export const byPosition =
+  (keys: number) =>
+  ({ recorded }: { readonly recorded: { readonly position: bigint } }) =>
+    `key-${recorded.position % BigInt(keys)}`
+
 let version = 0
 
 /** From the first event to the last one, by a projection that is new each time. */
-const caughtUp = ({ sql, store }: PgDatabase, name: string, key: Parameters<typeof Projection.keyed>[0]["key"]) =>
+export const caughtUp = (
+  { sql, store }: Pick<PgDatabase, "sql" | "store">,
+  name: string,
+  key: Parameters<typeof Projection.keyed>[0]["key"]
+) =>
   Effect.gen(function* () {
     const projection = Projection.documents({
       name,
@@ -74,5 +80,8 @@ const caughtUp = ({ sql, store }: PgDatabase, name: string, key: Parameters<type
     ).pipe(Effect.provideService(PgClient.PgClient, sql))
     const projector = Context.get(context, Projector.Projector)
     yield* projector.waitFor(projection, head, { timeout: "10 minutes" })
-    return Number(head)
+    const [counted] = yield* sql<{ events: number }>`
+      select sum(state::text::int)::int as events from effect_decider.documents
+        where collection = ${`${name}/${projection.version}`}`
+    return counted!.events
   }).pipe(Effect.scoped)

@@ -14,6 +14,14 @@ export interface Contender {
   readonly fold: (id: string) => Effect.Effect<Cart, unknown>
   /** Loads, folds, decides and appends, and does it again after a conflict; `false` when it gave that up. */
   readonly add: (id: string) => Effect.Effect<unknown, unknown>
+  /**
+   * Appends events, and then counts them by key, in documents in the database, from the first to the last event. Each time it is
+   * a new read model; it says how many events were counted. Absent where the library has nothing for it.
+   */
+  readonly project?: (options: {
+    readonly events: number
+    readonly keys: number
+  }) => Effect.Effect<Effect.Effect<number, unknown>, unknown>
 }
 
 export interface Library {

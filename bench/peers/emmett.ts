@@ -5,8 +5,13 @@ import {
   isExpectedVersionConflictError,
   STREAM_DOES_NOT_EXIST
 } from "@event-driven-io/emmett"
-import { getPostgreSQLEventStore } from "@event-driven-io/emmett-postgresql"
+import {
+  getPostgreSQLEventStore,
+  pongoMultiStreamProjection,
+  postgreSQLEventStoreConsumer
+} from "@event-driven-io/emmett-postgresql"
 import { Effect } from "effect"
+import { randomUUID } from "node:crypto"
 import { addItem, type Cart, emptyCart, type Item, newItem, newMetadata } from "../workload.ts"
 import type { Library } from "./contender.ts"
 import { openPool } from "./pool.ts"
@@ -24,6 +29,32 @@ const decider = {
   decide: ({ data }: AddItem, _cart: Cart) => itemAdded(data),
   evolve: (cart: Cart, { data }: ItemAdded) => addItem(cart, data),
   initialState: () => emptyCart
+}
+
+let collections = 0
+
+// A consumer with one projector, all settings as they come. It stops when there is nothing left.
+const project = async (url: string, keys: number) => {
+  const collectionName = `keys_${++collections}`
+  const consumer = postgreSQLEventStoreConsumer({
+    connectionString: url,
+    stopWhen: { noMessagesLeft: true }
+  })
+  consumer.projector<ItemAdded>({
+    processorId: collectionName,
+    projection: pongoMultiStreamProjection<{ count: number }, ItemAdded>({
+      collectionName,
+      canHandle: ["ItemAdded"],
+      // Its types do not say that it is there.
+      getDocumentId: ({ metadata }) =>
+        `key-${BigInt((metadata as unknown as { readonly globalPosition: bigint }).globalPosition) % BigInt(keys)}`,
+      initialState: () => ({ count: 0 }),
+      evolve: ({ count }: { readonly count: number }) => ({ count: count + 1 })
+    })
+  })
+  await consumer.start()
+  await consumer.close()
+  return collectionName
 }
 
 // Its own retry after a conflict, which is off by default: three more tries.
@@ -60,7 +91,24 @@ export const emmett: Library = {
             if (isExpectedVersionConflictError(error)) return false
             throw error
           })
+        ),
+      project: ({ events, keys }) => {
+        const append = () =>
+          store.appendToStream<ItemAdded>(
+            stream(randomUUID()),
+            Array.from({ length: 10 }, () => itemAdded(newItem())),
+            { expectedStreamVersion: STREAM_DOES_NOT_EXIST }
+          )
+        const counted = async () => {
+          const collection = await project(url, keys)
+          const { rows } = await pool.query(`select sum((data->>'count')::int)::int as counted from ${collection}`)
+          return rows[0].counted as number
+        }
+        return Effect.as(
+          Effect.forEach(Array.from({ length: events / 10 }), () => Effect.promise(append), { discard: true }),
+          Effect.promise(counted)
         )
+      }
     }
   })
 }

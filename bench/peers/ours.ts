@@ -1,6 +1,7 @@
 import { Effect } from "effect"
 import { openStore } from "../postgres.ts"
-import { appendTo, carts, newEvents, newItem, newMetadata, streamOf } from "../workload.ts"
+import { byPosition, caughtUp } from "../projector.ts"
+import { appendTo, carts, fill, newEvents, newItem, newMetadata, streamOf } from "../workload.ts"
 import type { Library } from "./contender.ts"
 
 export const effectDecider: Library = {
@@ -15,7 +16,8 @@ export const effectDecider: Library = {
       add: (id) =>
         handler
           .execute(id, newItem(), { metadata: newMetadata() })
-          .pipe(Effect.catchTag("VersionConflict", () => Effect.succeed(false)))
+          .pipe(Effect.catchTag("VersionConflict", () => Effect.succeed(false))),
+      project: ({ events, keys }) => Effect.as(fill(store, events), caughtUp({ sql, store }, "keys", byPosition(keys)))
     }
   })
 }

@@ -34,12 +34,15 @@ export type Table = (name: string) => string
  *   version takes the place of the one before, and may run again.
  * - `handle`: writes what comes of events, in their order. They come in batches, up to some thousand while it catches up; one
  *   statement for all of them is faster than one for each. When a batch fails it is called again, with single events.
- * - `key`: what events must be in order by, where one that fails holds up others; the stream by default.
+ * - `key`: what events must be in order by, where one that fails holds up others, and in which partition they are; the stream by
+ *   default.
+ * - `partitions`: into how many parts the work is divided. Handlers of several parts run at the same time, so a row that events of
+ *   several keys write is written by statements that bear it: `SET amount = amount + …`. SQLite writes one after the other.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Options<in out Event> extends Projection.SourceOptions<Event> {
+export interface Options<in out Event> extends Projection.SourceOptions<Event>, Projection.Partitioned {
   readonly setUp?: ((table: Table) => Effect.Effect<unknown, unknown, SqlClient>) | undefined
   readonly tearDown?: ((table: Table) => Effect.Effect<unknown, unknown, SqlClient>) | undefined
   readonly publish?: ((table: Table) => Effect.Effect<unknown, unknown, SqlClient>) | undefined
@@ -108,6 +111,7 @@ export const make = <Event>(options: Options<Event>): Projection.Handled<Event, 
   return {
     ...projection,
     [Projection.HandledTypeId]: Projection.HandledTypeId,
+    partitions: Projection.partitionsOf(options.name, options),
     key: options.key ?? (({ recorded }) => recorded.stream),
     setUp: options.setUp === undefined ? Effect.void : inTransaction(options.setUp(table)),
     tearDown: options.tearDown === undefined ? undefined : inTransaction(options.tearDown(table)),

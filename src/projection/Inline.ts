@@ -23,6 +23,7 @@
 import { isReadonlyArrayNonEmpty } from "effect/Array"
 import * as Context from "effect/Context"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -51,6 +52,7 @@ import type { Runnable, ServicesOf } from "./Projector.ts"
  *   processes that run the older one do. With `"refuse"` this process does not start without the older one.
  * - `previous`: what becomes of the documents of the version that was replaced: they are kept until `Rebuild.drop`, the
  *   default, or dropped at once.
+ * - `lease`: for how long a process that is gone holds up a rebuild; 5 seconds by default.
  *
  * @category models
  * @since 0.1.0
@@ -58,6 +60,7 @@ import type { Runnable, ServicesOf } from "./Projector.ts"
 export interface Options {
   readonly onChange?: "rebuild" | "refuse" | undefined
   readonly previous?: "keep" | "drop" | undefined
+  readonly lease?: Duration.Input | undefined
 }
 
 /**
@@ -185,14 +188,15 @@ export const make = Effect.fnUntraced(function* <R = never>(
 /** Sees to it that a version of each of the projections is inline, or will be. */
 const starting = Effect.fnUntraced(function* (
   made: ReadonlyArray<Made_>,
-  { onChange = "rebuild", previous = "keep" }: Options
+  { lease = "5 seconds", onChange = "rebuild", previous = "keep" }: Options
 ): Effect.fn.Return<void, InlineError, Services | Scope.Scope> {
   const active = yield* ActiveProjections
   const holder = uuidV7Unsafe()
+  const duration = Duration.fromInputUnsafe(lease)
   for (const name of new Set(made.map(({ projection }) => projection.name))) {
     const ours = made.filter(({ projection }) => projection.name === name)
     const newest = ours.reduce((one, other) => (one.projection.version > other.projection.version ? one : other))
-    const build = Effect.map(Building.inline(newest, { holder, previous, older: ours }), () => undefined)
+    const build = Effect.map(Building.inline(newest, { holder, previous, older: ours, duration }), () => undefined)
     const { version } = newest.projection
     const found = yield* active.get(name)
     const refuse = (issue: string) =>

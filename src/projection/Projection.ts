@@ -56,13 +56,41 @@ export interface Keyed<in out State, in out Event> extends Projection<State, Eve
 }
 
 /**
- * A read model of one JSON document per key. `state` is how a state becomes JSON, and a state again.
+ * A read model of one JSON document per key. `state` is how a state becomes JSON, and a state again. `partitions`: see
+ * {@link Partitioned}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Documents<in out State, in out Event> extends Keyed<State, Event> {
+  readonly partitions: number
   readonly state: Stored.Stored<State>
+}
+
+/**
+ * - `partitions`: into how many parts the work is divided, by the hash of the keys, so that as many processes can share it; 1 by
+ *   default, 64 at most. Each part reads and decodes all events of the projection, and takes those of its keys, or of its streams
+ *   where an event has no key. So it helps where the writing takes long, and not where the reading does. The order holds
+ *   within a key. It belongs to the version: who divides a projection otherwise gives it a new one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Partitioned {
+  readonly partitions?: number | undefined
+}
+
+/**
+ * The number of partitions, checked. For those who define other kinds of read models.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const partitionsOf = (name: string, { partitions = 1 }: Partitioned): number => {
+  if (!Number.isSafeInteger(partitions) || partitions < 1 || partitions > 64) {
+    throw new Error(`Projection ${JSON.stringify(name)}: it can have 1 to 64 partitions, not ${partitions}.`)
+  }
+  return partitions
 }
 
 /**
@@ -81,12 +109,14 @@ export const HandledTypeId = "~effect-decider/projection/Projection/Handled"
  * - `tearDown`: removes them, so that they can be made anew. Without it that is refused.
  * - `publish`: has readers read these tables from now on.
  * - `handle`: writes what comes of events.
+ * - `partitions`: see {@link Partitioned}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Handled<in out Event, out R> extends Omit<Keyed<never, Event>, "view"> {
   readonly [HandledTypeId]: typeof HandledTypeId
+  readonly partitions: number
   readonly setUp: Effect.Effect<unknown, unknown, R>
   readonly tearDown: Effect.Effect<unknown, unknown, R> | undefined
   readonly publish: Effect.Effect<unknown, unknown, R>
@@ -247,8 +277,13 @@ export const keyed = <State, Event>(
  * @since 0.1.0
  */
 export const documents = <State, Event>(
-  options: Options<State, Event> & {
-    readonly key: (entry: Entry<NoInfer<Event>>) => string | undefined
-    readonly state: Schema.Codec<State, any>
-  }
-): Documents<State, Event> => ({ ...keyed(options), state: Stored.make<State>(options.state) })
+  options: Options<State, Event> &
+    Partitioned & {
+      readonly key: (entry: Entry<NoInfer<Event>>) => string | undefined
+      readonly state: Schema.Codec<State, any>
+    }
+): Documents<State, Event> => ({
+  ...keyed(options),
+  partitions: partitionsOf(options.name, options),
+  state: Stored.make<State>(options.state)
+})

@@ -20,7 +20,6 @@
  */
 import * as Context from "effect/Context"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -35,9 +34,11 @@ import { type Active, ActiveProjections } from "./ActiveProjections.ts"
 import { Consumers, type Parked, type ParkedOptions } from "./Consumers.ts"
 import { DocumentStore } from "./DocumentStore.ts"
 import * as Consuming from "./internal/consuming.ts"
+import { Knowing } from "./internal/knowing.ts"
 import * as Making from "./internal/making.ts"
 import * as Names from "./internal/names.ts"
-import { Progress } from "./internal/progress.ts"
+import * as Partitions from "./internal/partitions.ts"
+import * as Standings from "./internal/standings.ts"
 import * as Switching from "./internal/switching.ts"
 import * as Versions from "./internal/versions.ts"
 import type { Documents, Handled } from "./Projection.ts"
@@ -127,7 +128,7 @@ export const defaultRetry: Schedule.Schedule<unknown> = /*#__PURE__*/ Schedule.u
 )
 
 /**
- * How a projection is doing.
+ * How a projection is doing. One that is divided is as far, and as well, as that of its partitions that is behind all others.
  *
  * - `state`: `running`, by whomever; `waiting` for a process to run it; `paused` because somebody asked for it; `stopped` because
  *   of `failure`.
@@ -137,7 +138,7 @@ export const defaultRetry: Schedule.Schedule<unknown> = /*#__PURE__*/ Schedule.u
  * - `rate`: events per second, about, over the last seconds.
  * - `parked`: how many events are parked.
  * - `failure`: what went wrong last, as long as that is not over.
- * - `holder`: the id of the `Projector` that runs it.
+ * - `holder`: the id of the `Projector` that runs it; of each one, if several run parts of it.
  *
  * @category models
  * @since 0.1.0
@@ -244,14 +245,8 @@ export const make = Effect.fnUntraced(function* <R = never>(
     return yield* Effect.die(new Error("Projector: a lease is at least 100 milliseconds; 5 seconds are the default."))
   }
   const holder = uuidV7Unsafe()
-  const known = new Map<string, Known>()
-  const scope = yield* Effect.scope
-
-  const knownAs = (consumer: string): Known => {
-    const one = known.get(consumer) ?? { progress: new Progress(), nudges: undefined, isAsking: false }
-    known.set(consumer, one)
-    return one
-  }
+  const knowing = new Knowing(consumers, yield* Effect.scope)
+  const own = new Set<string>()
 
   const { onChange = "rebuild", previous = "keep" } = options
   // Of each projection the version after which none is run.
@@ -281,110 +276,71 @@ export const make = Effect.fnUntraced(function* <R = never>(
     if (projection.version > (refused.get(projection.name) ?? Infinity)) {
       continue
     }
-    const consumer = Names.consumerOf(projection)
-    if (known.has(consumer)) {
+    const { partitions } = projection
+    const whole = Names.consumerOf(projection)
+    if (own.has(whole)) {
       return yield* Effect.die(
         new Error(`Projector: "${projection.name}", version ${projection.version}, is there twice.`)
       )
     }
-    const one = knownAs(consumer)
-    const nudges = yield* Queue.sliding<void>(1)
-    one.nudges = nudges
-    const making = Making.of(projection, documents)
-    const work: Consuming.Work<R> = {
-      consumer,
-      range: { category: projection.source.name, criteria: projection.criteria },
-      start: Position.origin,
-      settings,
-      ...making,
-      // Whoever takes the one that is read over has readers read it, in case nobody has done so.
-      setUp: Effect.andThen(
-        making.setUp,
-        Effect.flatMap(active.get(projection.name), (found) =>
-          found?.version === projection.version ? Versions.publish(projection) : Effect.void
-        )
-      )
+    own.add(whole)
+    const parts: Array<Effect.Effect<void, never, R | Scope.Scope>> = []
+    for (const [index, consumer] of Partitions.consumersOf(projection, partitions).entries()) {
+      const one = knowing.of(consumer)
+      const nudges = yield* Queue.sliding<void>(1)
+      one.nudges = nudges
+      const making = Making.of(projection, documents, partitions > 1 ? Partitions.isIn(index, partitions) : undefined)
+      const work: Consuming.Work<R> = {
+        consumer,
+        range: { category: projection.source.name, criteria: projection.criteria },
+        start: Position.origin,
+        settings,
+        ...making,
+        // One of them at a time creates what is not there.
+        setUp: Effect.gen(function* () {
+          if (partitions > 1) {
+            yield* Partitions.claim(consumers, projection, partitions)
+          }
+          yield* making.setUp
+          // Whoever takes over the one that is read has readers read it, in case nobody has done so.
+          if ((yield* active.get(projection.name))?.version === projection.version) {
+            yield* Versions.publish(projection)
+          }
+        })
+      }
+      parts.push(Consuming.run(tools, work, { holder, nudges, progress: one.progress }))
     }
-    yield* Effect.forkScoped(Consuming.run(tools, work, { holder, nudges, progress: one.progress }))
-  }
-
-  // Has the loop of this process look at once, if there is one; those of others do within a second.
-  const nudged = <A, E>(projection: Named, effect: (consumer: string) => Effect.Effect<A, E>): Effect.Effect<A, E> => {
-    const consumer = Names.consumerOf(projection)
-    return Effect.tap(effect(consumer), () =>
-      Effect.sync(() => {
-        const nudges = known.get(consumer)?.nudges
-        if (nudges !== undefined) {
-          Queue.offerUnsafe(nudges, undefined)
-        }
-      })
+    const running = Effect.all(parts, { concurrency: "unbounded", discard: true })
+    yield* Effect.forkScoped(
+      partitions === 1
+        ? running
+        : Effect.flatMap(Partitions.agreed(tools, projection, partitions), (isAgreed) => {
+            if (isAgreed) {
+              knowing.isDivided(projection, partitions)
+            }
+            return isAgreed ? running : Effect.void
+          })
     )
   }
 
-  // One asks the database for all in this process who wait for the same projection, while another process runs it.
-  const asking = (consumer: string, one: Known) =>
-    Effect.gen(function* () {
-      for (let tries = 0; ; tries++) {
-        // In one step, for somebody may come at any moment.
-        if (one.progress.size === 0) {
-          one.isAsking = false
-          return
-        }
-        if (!one.progress.isHere) {
-          const found = yield* Effect.orElseSucceed(consumers.position(consumer), () => undefined)
-          one.progress.tell(found ?? Position.origin)
-        }
-        yield* Effect.sleep(Math.min(2 + tries, 25))
-      }
-    })
-
-  const seen = (projection: Named, position: Position.Position) =>
-    Effect.suspend(() => {
-      const consumer = Names.consumerOf(projection)
-      const one = knownAs(consumer)
-      if (one.progress.hasReached(position)) {
-        return Effect.void
-      }
-      const ask = Effect.suspend(() => {
-        if (one.isAsking) {
-          return Effect.void
-        }
-        one.isAsking = true
-        return Effect.forkIn(Effect.andThen(Effect.yieldNow, asking(consumer, one)), scope)
-      })
-      return Effect.raceFirst(one.progress.reached(position), Effect.andThen(ask, Effect.never))
-    })
-
-  return Projector.of({
-    status: Effect.gen(function* () {
-      const standings = yield* consumers.list(Names.consumers)
-      const head = yield* store.head
-      const now = yield* Clock.currentTimeMillis
-      return yield* Effect.forEach(standings, (standing) =>
-        Effect.map(
-          standing.position >= head
-            ? Effect.succeed(undefined)
-            : Effect.map(store.readPage({ after: standing.position, limit: 1 }), ({ events }) => events[0]),
-          (oldest): Status => ({
-            ...Names.ofConsumer(standing.consumer),
-            state: standing.isPaused
-              ? standing.failure === undefined
-                ? "paused"
-                : "stopped"
-              : standing.holder === undefined
-                ? "waiting"
-                : "running",
-            position: standing.position,
-            head,
-            lag: Duration.millis(oldest === undefined ? 0 : Math.max(0, now - oldest.recordedAt.epochMilliseconds)),
-            rate: standing.holder === undefined ? 0 : standing.rate,
-            parked: standing.parked,
-            failure: standing.failure,
-            holder: standing.holder
+  // Of all its consumers. Has the loops of this process look at once, if there are any; those of others do within a second.
+  const ofEach = <A>(projection: Named, effect: (consumer: string) => Effect.Effect<A, StoreUnavailable>) =>
+    Effect.flatMap(knowing.consumersOf(projection), (all) =>
+      Effect.forEach(all, (consumer) =>
+        Effect.tap(effect(consumer), () =>
+          Effect.sync(() => {
+            const { nudges } = knowing.of(consumer)
+            if (nudges !== undefined) {
+              Queue.offerUnsafe(nudges, undefined)
+            }
           })
         )
       )
-    }),
+    )
+  const isAny = (answers: ReadonlyArray<boolean>) => answers.includes(true)
+
+  return Projector.of({
+    status: Effect.map(Standings.list(tools, Names.consumers), Partitions.together),
     waitFor: (projections, position, { timeout = "10 seconds" } = {}) =>
       Effect.gen(function* () {
         if (yield* store.isInTransaction) {
@@ -397,10 +353,10 @@ export const make = Effect.fnUntraced(function* <R = never>(
         yield* Effect.forEach(
           all,
           (projection) =>
-            Effect.timeoutOrElse(seen(projection, position), {
+            Effect.timeoutOrElse(knowing.seen(projection, position), {
               duration: timeout,
               orElse: () =>
-                Effect.flatMap(consumers.position(Names.consumerOf(projection)), (reached = Position.origin) =>
+                Effect.flatMap(knowing.reached(projection), (reached) =>
                   Effect.fail(
                     new NotSeen({
                       projection: projection.name,
@@ -415,11 +371,33 @@ export const make = Effect.fnUntraced(function* <R = never>(
           { concurrency: "unbounded", discard: true }
         )
       }),
-    pause: (projection) => nudged(projection, (consumer) => consumers.setPaused(consumer, true)),
-    resume: (projection) => nudged(projection, (consumer) => consumers.setPaused(consumer, false)),
-    parked: (projection, options) => consumers.parked(Names.consumerOf(projection), options),
-    retry: (projection, key) => nudged(projection, (consumer) => consumers.retry(consumer, key)),
-    skip: (projection, position) => nudged(projection, (consumer) => consumers.unpark(consumer, position))
+    pause: (projection) =>
+      Effect.map(
+        ofEach(projection, (consumer) => consumers.setPaused(consumer, true)),
+        isAny
+      ),
+    resume: (projection) =>
+      Effect.map(
+        ofEach(projection, (consumer) => consumers.setPaused(consumer, false)),
+        isAny
+      ),
+    parked: (projection, options) =>
+      Effect.flatMap(knowing.consumersOf(projection), (all) =>
+        Effect.map(
+          Effect.forEach(all, (consumer) => consumers.parked(consumer, options)),
+          (found) => (found.length === 1 ? found[0]! : byPosition(found.flat()).slice(0, options?.limit ?? 100))
+        )
+      ),
+    retry: (projection, key) =>
+      Effect.map(
+        ofEach(projection, (consumer) => consumers.retry(consumer, key)),
+        (counts) => counts.reduce((sum, count) => sum + count, 0)
+      ),
+    skip: (projection, position) =>
+      Effect.map(
+        ofEach(projection, (consumer) => consumers.unpark(consumer, position)),
+        isAny
+      )
   })
 })
 
@@ -455,11 +433,8 @@ const registered = Effect.fnUntraced(function* ({
   }
 })
 
-interface Known {
-  readonly progress: Progress
-  nudges: Queue.Queue<void> | undefined
-  isAsking: boolean
-}
+const byPosition = (parked: ReadonlyArray<Parked>): ReadonlyArray<Parked> =>
+  [...parked].sort((one, other) => Position.Order(one.position, other.position))
 
 /**
  * Runs projections on the current store.

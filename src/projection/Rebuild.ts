@@ -25,6 +25,7 @@ import { type Active, ActiveProjections } from "./ActiveProjections.ts"
 import { Consumers, type Standing } from "./Consumers.ts"
 import * as Failing from "./internal/failing.ts"
 import * as Names from "./internal/names.ts"
+import * as Partitions from "./internal/partitions.ts"
 import * as Versions from "./internal/versions.ts"
 import { ProjectionChanged } from "./ProjectionChanged.ts"
 import type { Named, Runnable, ServicesOf } from "./Projector.ts"
@@ -75,7 +76,7 @@ export const list: Effect.Effect<ReadonlyArray<Progress>, ReadError, Services> =
       const named = Names.ofConsumer(standing.consumer)
       const now = active.get(named.name)
       if (
-        !Versions.isDivision(standing) &&
+        !Partitions.isDivision(standing) &&
         named.version > (now?.version ?? 0) &&
         (now?.isInline ?? true) === isInline
       ) {

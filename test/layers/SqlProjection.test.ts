@@ -10,15 +10,16 @@ import * as SqliteClient from "../../src/layers/SqliteClient.ts"
 import * as SqlProjection from "../../src/layers/SqlProjection.ts"
 import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as StreamId from "../../src/store/StreamId.ts"
-import { type Services, stores } from "../projection/stores.ts"
+import { type Services, silently, stores } from "../projection/stores.ts"
 import { newEvent, write } from "./fixtures/pg.ts"
 
 const Paid = Schema.TaggedUnion({ Paid: { by: Schema.String, amount: Schema.Int } })
 
-const turnover = (version: number) =>
+const turnover = (version: number, partitions?: number) =>
   SqlProjection.make({
     name: "turnover",
     version,
+    partitions,
     source: { name: "till", events: EventSchema.make({ event: Paid }) },
     setUp: Effect.fn(function* (table) {
       const sql = yield* SqlClient
@@ -51,7 +52,10 @@ const projector = (services: Services, projections: ReadonlyArray<ReturnType<typ
       Layer.provide(Layer.succeed(SqlClient, sql)),
       Layer.provide(Layer.succeedContext(services.context))
     )
-  ).pipe(Effect.map((context) => Context.get(context, Projector.Projector)))
+  ).pipe(
+    silently,
+    Effect.map((context) => Context.get(context, Projector.Projector))
+  )
 
 describe("SqlProjection", () => {
   for (const name of ["SQLite", "PostgreSQL"] as const) {
@@ -86,6 +90,27 @@ describe("SqlProjection", () => {
       })
     )
   }
+
+  it.live("is divided by streams: one part creates the tables, and no event is missing or counts twice", () =>
+    Effect.gen(function* () {
+      const services = yield* yield* stores.PostgreSQL
+      const sql = services.sql!
+      const streams = Array.from({ length: 20 }, (_, i) => `${i}`)
+      const paid = (by: string) => Array.from({ length: 20 }, (_, n) => [by, n] as const)
+      const positions = yield* Effect.forEach(streams, (stream) => pay(services.store, stream, ...paid(stream)))
+      const divided = turnover(1, 8)
+      const { parked, waitFor } = yield* projector(services, [divided], sql)
+      yield* waitFor(divided, positions.at(-1)!)
+      const rows = yield* sql<{ payer: string; amount: number }>`SELECT payer, amount FROM turnover_v1`
+      const byPayer = Map.groupBy(rows, ({ payer }) => payer)
+      assert.deepStrictEqual(
+        // In the order in which they came, by stream.
+        streams.map((stream) => byPayer.get(stream)!.map(({ amount }) => amount)),
+        streams.map((stream) => paid(stream).map(([, n]) => n))
+      )
+      assert.deepStrictEqual(yield* parked(divided), [])
+    })
+  )
 
   it.live("a client of another database is refused", () =>
     Effect.gen(function* () {

@@ -5,6 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -12,6 +14,7 @@ import * as Scope from "effect/Scope"
 import {
   Category,
   CommandHandler,
+  Consumers,
   Decider,
   EventSchema,
   type Position,
@@ -25,7 +28,7 @@ import {
 import { EventStore } from "../../src/store/EventStore.ts"
 import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
-import { type Services, stores } from "./stores.ts"
+import { type Services, silently, stores } from "./stores.ts"
 
 const LedgerEvent = Schema.TaggedUnion({ Booked: { to: Schema.String, n: Schema.Int } })
 type LedgerEvent = typeof LedgerEvent.Type
@@ -37,10 +40,10 @@ const none: ReadonlyArray<number> = []
 const trouble = () => ({ bad: new Set<number>(), tries: new Map<number, number>() })
 
 /** Keeps for each key what was booked, in order. */
-const ledgers = (options: { version?: number; trouble?: ReturnType<typeof trouble> } = {}) =>
+const ledgers = (options: { partitions?: number; trouble?: ReturnType<typeof trouble> } = {}) =>
   Projection.documents({
     name: "ledgers",
-    version: options.version,
+    partitions: options.partitions,
     source,
     view: View.make({
       initialState: none,
@@ -75,7 +78,7 @@ const running = Effect.fnUntraced(function* (
   const layer = Layer.fresh(
     Projector.layer(projections, { lease: "600 millis", retry: Schedule.recurs(1), ...options })
   )
-  const context = yield* Layer.buildWithScope(layer, scope).pipe(Effect.provideContext(services.context))
+  const context = yield* Layer.buildWithScope(layer, scope).pipe(Effect.provideContext(services.context), silently)
   const projector = Context.get(context, Projector.Projector)
   return { ...projector, stop: Scope.close(scope, Exit.void) }
 })
@@ -83,6 +86,19 @@ const running = Effect.fnUntraced(function* (
 const all = ({ context }: Services) =>
   Effect.flatMap(Effect.provideContext(ReadModel.make(Ledgers), context), ({ list }) =>
     Effect.map(list(), (found) => Object.fromEntries(found.map(({ key, state }) => [key, state])))
+  )
+
+/** What a counter of the consumer of this projection says. */
+const counted = (name: string) =>
+  Effect.map(
+    Metric.snapshot,
+    (all) =>
+      (
+        all.find(
+          ({ attributes, id }) =>
+            id === `effect_decider_consumer_${name}_total` && attributes?.["consumer"] === "projection/ledgers/1"
+        )?.state as Metric.CounterState<number> | undefined
+      )?.count ?? 0
   )
 
 const until = <A>(look: Effect.Effect<A, unknown>, isIt: (found: A) => boolean) =>
@@ -132,6 +148,7 @@ describe("Projector", () => {
           yield* book(store, "1", booked("a", 1), booked("a", 2))
           yield* book(store, "2", booked("b", 3), booked("a", 4), booked("b", 5), booked("c", 6))
           const position = yield* book(store, "3", booked("d", 7))
+          const before = { events: yield* counted("events"), parked: yield* counted("parked") }
           const projector = yield* running(services, [projection])
           yield* projector.waitFor(projection, position)
           // Key a waits for 2 and key c is at 6; of stream 2 that is the last one.
@@ -171,6 +188,9 @@ describe("Projector", () => {
             c: [10, 12],
             d: [7]
           })
+          // All but the one that was left out; and how often one was parked that failed.
+          assert.strictEqual((yield* counted("events")) - before.events, 11)
+          assert.strictEqual((yield* counted("parked")) - before.parked, 2)
         })
       )
 
@@ -287,6 +307,14 @@ describe("Projector", () => {
           }
           const inside = yield* Effect.flip(store.withTransaction(handler.execute("1", 4, { waitFor })))
           assert.strictEqual(inside._tag, "InvalidRequest")
+          // Parked is seen, too: nothing is to be waited for any more.
+          const bad = Pg.write(StreamId.make("ledger", "2"), Any, Pg.newEvent({ type: "Booked", data: {} }))
+          yield* projector.waitFor(Ledgers, (yield* store.append(bad)).positions[0]!)
+          const nobody = { name: "nobody", version: 1 }
+          const absent = yield* Effect.flip(
+            handler.execute("3", 1, { waitFor: (position) => projector.waitFor(nobody, position, { timeout: 20 }) })
+          )
+          assert.isTrue(absent._tag === "NotSeen" && absent.reached === 0n)
           yield* projector.pause(Ledgers)
           const late = yield* Effect.flip(
             handler.execute("1", 5, { waitFor: (position) => projector.waitFor(Ledgers, position, { timeout: 20 }) })
@@ -295,6 +323,127 @@ describe("Projector", () => {
           assert.strictEqual((yield* handler.state("1")).state, 11)
         })
       )
+
+      it.live(
+        "is divided: any process runs any part, each key is made by one of them, and all agree on the number",
+        () =>
+          Effect.gen(function* () {
+            const open = yield* make
+            const [here, there] = [yield* open, yield* open]
+            const { bad, tries } = trouble()
+            bad.add(1003)
+            const parts = ledgers({ partitions: 3, trouble: { bad, tries } })
+            const [one, other] = [yield* running(here, [parts]), yield* running(there, [parts])]
+            const onlyLooks = yield* running(there, [])
+            // Each stream has events of all keys.
+            const keys = ["a", "b", "c", "d", "e"]
+            const round = (n: number) => book(here.store, `${n % 2}`, ...keys.map((key, i) => booked(key, 10 * n + i)))
+            let last = yield* round(1)
+            for (let n = 2; n <= 20; n++) {
+              last = yield* round(n)
+            }
+            yield* onlyLooks.waitFor({ name: "ledgers", version: 1 }, last)
+            const expected = (rounds: number) =>
+              Object.fromEntries(
+                keys.map((key, i) => [key, Array.from({ length: rounds }, (_, n) => 10 * (n + 1) + i)])
+              )
+            assert.deepStrictEqual(yield* all(there), expected(20))
+            const standings = yield* here.consumers.list("projection/ledgers/1#")
+            assert.deepStrictEqual(
+              standings.map(({ consumer, position }) => [consumer, position]),
+              [1, 2, 3].map((part) => [`projection/ledgers/1#${part}`, last])
+            )
+            const [status, ...more] = yield* onlyLooks.status
+            assert.deepStrictEqual(
+              [status!.name, status!.version, status!.state, status!.position],
+              ["ledgers", 1, "running", last]
+            )
+            assert.deepStrictEqual(more, [])
+            // The other one takes over what the first one had.
+            yield* one.stop
+            yield* onlyLooks.waitFor(parts, yield* round(21))
+            assert.deepStrictEqual(yield* all(here), expected(21))
+
+            // One that fails holds up its own key and no others.
+            const failing = yield* book(here.store, "0", booked("d", 1003), booked("a", 1004), booked("d", 1005))
+            yield* onlyLooks.waitFor(parts, failing)
+            assert.deepStrictEqual(
+              (yield* onlyLooks.parked(parts)).map(({ attempts, key }) => [attempts, key]),
+              [
+                [2, "d"],
+                [0, "d"]
+              ]
+            )
+            assert.strictEqual((yield* onlyLooks.status)[0]!.parked, 2)
+            assert.strictEqual((yield* all(here))["a"]!.at(-1), 1004)
+            assert.isTrue(yield* onlyLooks.skip(parts, (failing - 2n) as Position.Position))
+            yield* until(onlyLooks.parked(parts), ({ length }) => length === 0)
+            assert.strictEqual((yield* all(here))["d"]!.at(-1), 1005)
+
+            assert.isTrue(yield* onlyLooks.pause(parts))
+            assert.strictEqual((yield* onlyLooks.status)[0]!.state, "paused")
+            const late = yield* round(22)
+            const notSeen = yield* Effect.flip(onlyLooks.waitFor(parts, late, { timeout: "100 millis" }))
+            assert.isTrue(notSeen._tag === "NotSeen" && notSeen.reached < late)
+            yield* onlyLooks.resume(parts)
+            yield* onlyLooks.waitFor(parts, late)
+            const before = yield* all(here)
+            assert.deepStrictEqual(before["e"], expected(22)["e"])
+
+            // In another number, or as a whole, it is not run, not even when nobody else runs it.
+            yield* other.stop
+            const whole = yield* running(here, [Ledgers])
+            const otherwise = yield* running(there, [ledgers({ partitions: 2 })])
+            const further = yield* round(23)
+            for (const projector of [onlyLooks, whole, otherwise]) {
+              const missed = yield* Effect.flip(projector.waitFor(parts, further, { timeout: "100 millis" }))
+              assert.isTrue(missed._tag === "NotSeen" && missed.reached < further)
+            }
+            assert.deepStrictEqual(yield* all(here), before)
+            yield* running(here, [parts])
+            yield* Effect.forEach([onlyLooks, whole, otherwise], ({ waitFor }) => waitFor(parts, further))
+            assert.deepStrictEqual((yield* all(here))["e"], expected(23)["e"])
+          }).pipe(Effect.timeout("20 seconds"))
+      )
     })
   }
+
+  it.live("what was begun as a whole is not divided", () =>
+    Effect.gen(function* () {
+      const services = yield* yield* stores.memory
+      const projector = yield* running(services, [Ledgers])
+      yield* projector.waitFor(Ledgers, yield* book(services.store, "1", booked("a", 1)))
+      yield* until(projector.status, ([status]) => status!.position > 0n)
+      yield* projector.stop
+      const said: Array<string> = []
+      const logger = Logger.make(({ message }) => {
+        said.push(String(message))
+      })
+      yield* Layer.build(Layer.fresh(Projector.layer([ledgers({ partitions: 2 })]))).pipe(
+        Effect.provideContext(services.context),
+        Effect.provide(Logger.layer([logger]))
+      )
+      yield* until(
+        Effect.sync(() => said),
+        ({ length }) => length > 0
+      )
+      assert.include(said[0], "was begun as a whole")
+      assert.deepStrictEqual(
+        (yield* services.consumers.list("")).map(({ consumer, holder }) => [consumer, holder]),
+        [["projection/ledgers/1", undefined]]
+      )
+    })
+  )
+
+  it.live("who waits is told in time also when the database says nothing", () =>
+    Effect.gen(function* () {
+      const services = yield* yield* stores.memory
+      const consumers = { ...services.consumers, list: () => Effect.never, position: () => Effect.never }
+      const context = Context.add(services.context, Consumers.Consumers, consumers)
+      const projector = yield* running({ ...services, context }, [])
+      const position = yield* book(services.store, "1", booked("a", 1))
+      const notSeen = yield* Effect.flip(projector.waitFor(Ledgers, position, { timeout: 20 }))
+      assert.strictEqual(notSeen._tag, "NotSeen")
+    })
+  )
 })

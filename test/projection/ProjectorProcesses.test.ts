@@ -21,6 +21,7 @@ import * as StreamId from "../../src/store/StreamId.ts"
 import { newEvent, write } from "../layers/fixtures/pg.ts"
 import * as Sqlite from "../layers/fixtures/sqlite.ts"
 import { lease, tally } from "./fixtures/tally.ts"
+import { silently } from "./stores.ts"
 
 const script = fileURLToPath(new URL("./fixtures/projecting.ts", import.meta.url))
 
@@ -70,6 +71,7 @@ const using = Effect.fnUntraced(function* <E>(layer: Layer.Layer<PgEventStore.Se
   const projector = (...projections: ReadonlyArray<typeof Tally>) =>
     Layer.build(Layer.fresh(Projector.layer(projections, { lease }))).pipe(
       Effect.provideContext(context),
+      silently,
       Effect.map((built) => Context.get(built, Projector.Projector))
     )
   let n = 0

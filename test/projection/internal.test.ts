@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { remembered, Succession } from "../../src/projection/internal/succession.ts"
+import * as Partitions from "../../src/projection/internal/partitions.ts"
 import * as Together from "../../src/projection/internal/together.ts"
 import { capacity, Window } from "../../src/projection/internal/window.ts"
 import * as Position from "../../src/store/Position.ts"
@@ -115,5 +116,23 @@ describe("Succession", () => {
     assert.match(succession.check([last])!.message, /where version 2 was due/)
     assert.isUndefined(succession.check([event("0", 3, many + 1), event("0", 4, many + 2)]))
     assert.match(succession.check([event("0", 6, many + 3)])!.message, /where version 5 was due/)
+  })
+})
+
+describe("Partitions", () => {
+  it("puts a key where it has always been, and keys about evenly", () => {
+    const partitionOf = (key: string, partitions: number) =>
+      Array.from({ length: partitions }, (_, i) => i).filter((i) => Partitions.isIn(i, partitions)(key))
+    assert.deepStrictEqual(
+      ["", "a", "order-17", "Zürich", "\u{1f600}"].map((key) => partitionOf(key, 7)),
+      [[1], [0], [1], [0], [3]]
+    )
+    for (const partitions of [2, 3, 8, 64]) {
+      const counts = Array.from({ length: partitions }, () => 0)
+      for (let i = 0; i < 100 * partitions; i++) {
+        counts[partitionOf(`key-${i}`, partitions)[0]!]!++
+      }
+      assert.isTrue(Math.min(...counts) > 60 && Math.max(...counts) < 150, `${partitions}: ${counts.join(" ")}`)
+    }
   })
 })

@@ -4,6 +4,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import { SqlClient } from "effect/sql/SqlClient"
 import { ActiveProjections, Consumers, DocumentStore } from "effect-decider"
 import * as MemoryEventStore from "../../src/layers/MemoryEventStore.ts"
@@ -37,3 +38,6 @@ export const stores = {
   ),
   PostgreSQL: Effect.map(Postgres.database, opened)
 }
+
+/** For those who are expected to complain: nobody has to read it. */
+export const silently = Effect.provide(Logger.layer([]))

@@ -5,7 +5,7 @@
  * on with it when that one is gone. The rest is done, and the version becomes the one that appends are given to, in one
  * transaction in which nobody else appends.
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { EventStore } from "../../store/EventStore.ts"
@@ -36,7 +36,12 @@ export interface Made {
  */
 export const inline = Effect.fnUntraced(function* (
   { apply, projection, publish, setUp, tearDown }: Made,
-  options: { readonly holder: string; readonly previous: "keep" | "drop"; readonly older: ReadonlyArray<Made> }
+  options: {
+    readonly holder: string
+    readonly duration: Duration.Duration
+    readonly previous: "keep" | "drop"
+    readonly older: ReadonlyArray<Made>
+  }
 ) {
   const store = yield* EventStore
   const active = yield* ActiveProjections
@@ -117,7 +122,7 @@ export const inline = Effect.fnUntraced(function* (
     }
     const acquired = yield* consumers.acquire(consumer, {
       holder: options.holder,
-      duration: Duration.seconds(5),
+      duration: options.duration,
       start: Position.origin
     })
     if (acquired._tag === "Paused") {

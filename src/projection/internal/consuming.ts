@@ -46,6 +46,7 @@ export interface Tools {
  * - `apply`: what is made of events, in their order, in the transaction that moves the checkpoint over them. It may be called
  *   again with the same events, in another transaction, after one that failed.
  * - `keysOf`: what the events must be in order by. An event waits behind a parked one that shares a key or the stream with it.
+ * - `concerns`: whether there is something to do with an event at all; if not it waits behind none.
  */
 export interface Work<R> {
   readonly consumer: string
@@ -55,6 +56,7 @@ export interface Work<R> {
   readonly setUp: Effect.Effect<unknown, unknown, R>
   readonly apply: (events: NonEmptyReadonlyArray<RecordedEvent>) => Effect.Effect<unknown, unknown, R>
   readonly keysOf: (event: RecordedEvent) => ReadonlyArray<string>
+  readonly concerns?: ((event: RecordedEvent) => boolean) | undefined
 }
 
 /**
@@ -349,13 +351,27 @@ class Holding<R> {
       yield* consumers.advance(this.lease, this.position, to)
       return free.length
     })
-    return Effect.withFiber<number, Failing.Handled, R>((fiber) => {
-      const start = Telemetry.now(fiber)
-      return Effect.tap(this.transaction(attempt), (count) => {
+    return Effect.map(
+      this.counted(this.transaction(attempt), (count) => [count, events[events.length - 1]!]),
+      (count) => {
         this.committed(to)
+        return count
+      }
+    )
+  }
+
+  /** Counts what was applied, and takes the time: so many events, of which the last one it looked at was this one. */
+  private counted<A, E>(
+    effect: Effect.Effect<A, E, R>,
+    applied: (answer: A) => readonly [count: number, last: RecordedEvent]
+  ): Effect.Effect<A, E, R> {
+    return Effect.withFiber((fiber) => {
+      const start = Telemetry.now(fiber)
+      return Effect.map(effect, (answer) => {
+        const [count, last] = applied(answer)
         this.applied += count
-        this.metrics.applied(count, events[events.length - 1]!, start, fiber)
-        return Effect.void
+        this.metrics.applied(count, last, start, fiber)
+        return answer
       })
     })
   }
@@ -365,7 +381,7 @@ class Holding<R> {
     if (!this.hasParked) {
       return Effect.succeed({ free: events, behind: [] })
     }
-    const keys = events.map((event) => this.keysOf(event))
+    const keys = events.map((event) => (this.work.concerns?.(event) === false ? [] : this.keysOf(event)))
     return Effect.map(this.tools.consumers.parkedKeys(this.work.consumer, [...new Set(keys.flat())]), (parked) => {
       const free: Array<RecordedEvent> = []
       const behind: Array<ToPark> = []
@@ -423,9 +439,9 @@ class Holding<R> {
       yield* consumers.advance(this.lease, this.position, to)
       return to
     })
-    return Effect.map(this.transaction(oneByOne), (to) => {
+    const done = this.counted(this.transaction(oneByOne), () => [applied, events[Math.max(0, count - 1)]!])
+    return Effect.map(done, (to) => {
       this.committed(to)
-      this.applied += applied
       return count
     })
   }
@@ -528,12 +544,14 @@ class Holding<R> {
       }
       const again = Effect.gen({ self: this }, function* () {
         // Somebody may have chosen to leave it out just now.
-        if (yield* consumers.unpark(this.work.consumer, position)) {
+        const isThere = yield* consumers.unpark(this.work.consumer, position)
+        if (isThere) {
           yield* this.handled(this.work.apply([event]))
         }
         yield* consumers.advance(this.lease, this.position, this.position)
+        return isThere ? 1 : 0
       })
-      const done = yield* Effect.result(this.transaction(again))
+      const done = yield* Effect.result(this.counted(this.transaction(again), (count) => [count, event]))
       if (Result.isFailure(done)) {
         if (done.failure._tag !== "Failed") {
           return yield* done.failure

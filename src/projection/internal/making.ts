@@ -13,32 +13,47 @@ import type { Documents, Handled, Source } from "../Projection.ts"
 import type { Work } from "./consuming.ts"
 import { collectionOf } from "./names.ts"
 
-type Making<R> = Pick<Work<R>, "setUp" | "apply" | "keysOf">
+type Making<R> = Pick<Work<R>, "setUp" | "apply" | "keysOf" | "concerns">
+
+/** Which entries to take; all of them without one. */
+type Picking<Event> = ((entry: Category.Entry<Event>) => boolean) | undefined
 
 /**
- * What has to be done for a projection of either kind.
+ * What has to be done for a projection of either kind: for all of it, or for the partition of these keys. What has no key
+ * goes by its stream.
  */
 export const of = <R>(
   projection: Documents<any, any> | Handled<any, R>,
-  documents: DocumentStore["Service"]
+  documents: DocumentStore["Service"],
+  isIn?: (key: string) => boolean
 ): Making<R> => {
   const { key, source } = projection
-  return {
+  const isTaken: Picking<any> = isIn && ((entry) => isIn(key(entry) ?? entry.recorded.stream))
+  const made: Making<R> = {
     ...("handle" in projection
-      ? { setUp: projection.setUp, apply: handling(projection) }
-      : { setUp: Effect.void, apply: folding(projection, documents) }),
+      ? { setUp: projection.setUp, apply: handling(projection, isTaken) }
+      : { setUp: Effect.void, apply: folding(projection, documents, isTaken) }),
     keysOf: (event) => {
       const entries: Array<Category.Entry<any>> = []
-      decodeInto(entries, source, event)
+      decodeInto(entries, source, event, isTaken)
       return [...new Set(entries.flatMap((entry) => key(entry) ?? []))]
     }
   }
+  return isTaken === undefined
+    ? made
+    : {
+        ...made,
+        concerns: (event) => {
+          const entries: Array<Category.Entry<any>> = []
+          return decodeInto(entries, source, event, isTaken) !== undefined || entries.length > 0
+        }
+      }
 }
 
 const handling =
-  <Event, R>({ handle, source }: Handled<Event, R>) =>
+  <Event, R>({ handle, source }: Handled<Event, R>, isTaken: Picking<Event>) =>
   (events: NonEmptyReadonlyArray<RecordedEvent>): Effect.Effect<unknown, unknown, R> =>
-    Effect.flatMap(decodeAll(source, events), (entries) =>
+    Effect.flatMap(decodeAll(source, events, isTaken), (entries) =>
       isReadonlyArrayNonEmpty(entries) ? handle(entries) : Effect.void
     )
 
@@ -46,13 +61,13 @@ const handling =
  * Reads the documents of the events' keys in one query, folds, and writes what has changed in another one.
  */
 const folding =
-  <State, Event>(projection: Documents<State, Event>, documents: DocumentStore["Service"]) =>
+  <State, Event>(projection: Documents<State, Event>, documents: DocumentStore["Service"], isTaken: Picking<Event>) =>
   (events: NonEmptyReadonlyArray<RecordedEvent>): Effect.Effect<unknown, unknown> =>
     Effect.gen(function* () {
       const { key, source, state: stored, view } = projection
       const collection = collectionOf(projection)
       const byKey = new Map<string, Array<Event>>()
-      for (const entry of yield* decodeAll(source, events)) {
+      for (const entry of yield* decodeAll(source, events, isTaken)) {
         const of = key(entry)
         if (of !== undefined) {
           const sofar = byKey.get(of)
@@ -91,14 +106,15 @@ const atATime = 250
 
 const decodeAll = Effect.fnUntraced(function* <Event>(
   source: Source<Event>,
-  events: ReadonlyArray<RecordedEvent>
+  events: ReadonlyArray<RecordedEvent>,
+  isTaken?: Picking<Event>
 ): Effect.fn.Return<ReadonlyArray<Category.Entry<Event>>, EventDecodeError> {
   const entries: Array<Category.Entry<Event>> = []
   for (let i = 0; i < events.length; i++) {
     if (i % atATime === atATime - 1) {
       yield* Effect.yieldNow
     }
-    const failure = decodeInto(entries, source, events[i]!)
+    const failure = decodeInto(entries, source, events[i]!, isTaken)
     if (failure !== undefined) {
       return yield* Effect.fail(failure)
     }
@@ -110,7 +126,8 @@ const decodeAll = Effect.fnUntraced(function* <Event>(
 const decodeInto = <Event>(
   entries: Array<Category.Entry<Event>>,
   source: Source<Event>,
-  recorded: RecordedEvent
+  recorded: RecordedEvent,
+  isTaken?: Picking<Event>
 ): EventDecodeError | undefined => {
   const decoded = source.events.decode(recorded)
   if (Result.isFailure(decoded)) {
@@ -118,7 +135,10 @@ const decodeInto = <Event>(
   }
   const id = StreamId.entityId(recorded.stream)
   for (let part = 0; part < decoded.success.length; part++) {
-    entries.push({ id, event: decoded.success[part]!, part, recorded })
+    const entry = { id, event: decoded.success[part]!, part, recorded }
+    if (isTaken === undefined || isTaken(entry)) {
+      entries.push(entry)
+    }
   }
   return undefined
 }

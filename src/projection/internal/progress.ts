@@ -27,6 +27,11 @@ export class Progress {
     return this.at >= position
   }
 
+  /** Up to where everything is known to be done. */
+  get position(): Position.Position {
+    return this.at
+  }
+
   /** How many wait. */
   get size(): number {
     return this.waiting.size

@@ -75,7 +75,10 @@ const once = Effect.fnUntraced(function* <R>(
   }
   const ours = yield* Versions.standings(consumers, projection)
   const head = yield* store.head
-  if (ours.length === 0 || !ours.every((standing) => isWell(standing) && head - standing.position <= near)) {
+  if (
+    ours.length < projection.partitions ||
+    !ours.every((standing) => isWell(standing) && head - standing.position <= near)
+  ) {
     return yield* notYet
   }
   const switched = yield* Effect.acquireUseRelease(

@@ -8,6 +8,7 @@ import type { Consumers, Standing } from "../Consumers.ts"
 import { ProjectionChanged } from "../ProjectionChanged.ts"
 import type { Runnable } from "../Projector.ts"
 import * as Names from "./names.ts"
+import * as Partitions from "./partitions.ts"
 
 /**
  * The services that it takes.
@@ -25,14 +26,9 @@ export const standings = (consumers: Consumers["Service"], { name, version }: Na
   Effect.map(consumers.list(Names.consumerOf({ name, version })), (found): ReadonlyArray<Standing> =>
     found.filter((standing) => {
       const one = Names.ofConsumer(standing.consumer)
-      return one.name === name && one.version === version && !isDivision(standing)
+      return one.name === name && one.version === version && !Partitions.isDivision(standing)
     })
   )
-
-/**
- * Whether it is no consumer, but says that there are several.
- */
-export const isDivision = ({ holder }: Standing): boolean => holder?.startsWith("divided into ") === true
 
 /**
  * Removes all that was made of a version, in the transaction around it.
