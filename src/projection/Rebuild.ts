@@ -68,11 +68,14 @@ type Services = EventStore | ActiveProjections | Consumers
  */
 export const list: Effect.Effect<ReadonlyArray<Progress>, ReadError, Services> = Effect.gen(function* () {
   const consumers = yield* Consumers
-  const head = Number(yield* Effect.flatMap(EventStore, (store) => store.head))
+  const standings = [yield* consumers.list(Names.consumers), yield* consumers.list(Names.inlineConsumers)]
+  // Later, for one may have become the one that is read.
   const active = new Map((yield* (yield* ActiveProjections).list).map((one) => [one.name, one]))
+  const head = Number(yield* Effect.flatMap(EventStore, (store) => store.head))
   const found = new Map<string, Progress>()
-  for (const isInline of [false, true]) {
-    for (const standing of yield* consumers.list(isInline ? Names.inlineConsumers : Names.consumers)) {
+  for (const [i, some] of standings.entries()) {
+    const isInline = i === 1
+    for (const standing of some) {
       const named = Names.ofConsumer(standing.consumer)
       const now = active.get(named.name)
       if (
@@ -251,6 +254,8 @@ const remove = Effect.fnUntraced(function* <R>(
 
 const progress = Effect.fnUntraced(function* (projection: Named) {
   const { name, version } = projection
+  const found = (yield* list).find((one) => one.name === name && one.version === version)
+  // Later, for it may have become the one that is read.
   const active = yield* Effect.flatMap(ActiveProjections, ({ get }) => get(name))
   const head = Number(yield* Effect.flatMap(EventStore, (store) => store.head))
   if (active !== undefined && active.version > version) {
@@ -271,7 +276,6 @@ const progress = Effect.fnUntraced(function* (projection: Named) {
     } as const
     return ready satisfies Progress
   }
-  const found = (yield* list).find((one) => one.name === name && one.version === version)
   return (
     found ?? { ...nothing, name, version, isInline: active?.isInline ?? true, active: active?.version, total: head }
   )

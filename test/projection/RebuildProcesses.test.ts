@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { SqlClient } from "effect/sql/SqlClient"
@@ -20,17 +21,17 @@ import { newEvent, write } from "../layers/fixtures/pg.ts"
 import * as Sqlite from "../layers/fixtures/sqlite.ts"
 import * as Postgres from "../support/Postgres.ts"
 import { lease, tally } from "./fixtures/tally.ts"
-import * as Redacted from "effect/Redacted"
 
 const script = fileURLToPath(new URL("./fixtures/rebuilding.ts", import.meta.url))
 
 const [Old, New] = [tally(), tally(undefined, 2)]
 
 const databases = {
-  PostgreSQL: Effect.map(Postgres.database, (config) => ({
-    layer: PgEventStore.layer(config),
-    args: ["pg", Redacted.value(config.url!)]
-  })),
+  PostgreSQL: Effect.map(Postgres.database, (config) => {
+    const url = new URL(Redacted.value(config.url!))
+    url.pathname = config.database!
+    return { layer: PgEventStore.layer(config), args: ["pg", url.href] }
+  }),
   SQLite: Effect.map(Sqlite.tempFile, (filename) => ({
     layer: SqliteEventStore.layer({ filename }),
     args: ["sqlite", filename]
