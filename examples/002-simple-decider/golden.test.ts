@@ -3,7 +3,7 @@ import { GoldenEvents } from "effect-decider/testing"
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { MachineCategory } from "./machines.ts"
 
-// `UPDATE_GOLDEN=1 npx vitest run examples/002-simple-decider` adds what is new. Example 011 tells what it is for.
+// `npm run golden` adds what is new. Example 011 tells what it is for.
 it("every event that was ever released can be read", () => {
   const file = new URL("golden/machine.events.json", import.meta.url)
   const golden = existsSync(file) ? readFileSync(file, "utf8") : undefined

@@ -5,7 +5,7 @@ import { BookingCategory } from "./booking.ts"
 import { GuestCategory } from "./guest.ts"
 import { RoomCategory } from "./room.ts"
 
-// `UPDATE_GOLDEN=1 npx vitest run examples/003-multiple-deciders` adds what is new. Example 011 tells what it is for.
+// `npm run golden` adds what is new. Example 011 tells what it is for.
 it.each([BookingCategory, GuestCategory, RoomCategory])("every event of a $name can be read", ({ events, name }) => {
   const file = new URL(`golden/${name}.events.json`, import.meta.url)
   const golden = existsSync(file) ? readFileSync(file, "utf8") : undefined

@@ -1,5 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
-import { Schema } from "effect"
+import { describe, it } from "@effect/vitest"
 import { DeciderLaws, Scenario } from "effect-decider/testing"
 import { BidTooLow, HasBids, Lot, LotCategory, LotCommand, LotEvent, LotRefusal, OwnLot } from "./lot.ts"
 
@@ -34,6 +33,7 @@ describe("a lot", () => {
       decider: Lot,
       command: LotCommand,
       event: LotCategory.events,
+      refusal: LotRefusal,
       everywhere: true,
       idempotent: ({ _tag }) => _tag === "Consign" || _tag === "Describe",
       invariants: {
@@ -45,10 +45,4 @@ describe("a lot", () => {
         }
       }
     }))
-
-  it("can store every refusal it knows", () => {
-    const refusal = new BidTooLow({ least: 110_00 })
-    const codec = Schema.toCodecJson(LotRefusal)
-    assert.deepStrictEqual(Schema.decodeUnknownSync(codec)(Schema.encodeSync(codec)(refusal)), refusal)
-  })
 })

@@ -3,8 +3,7 @@ import { Effect, Layer, Stream } from "effect"
 import { Category, EventStore, NewEvent, ExpectedVersion } from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
 import * as SqliteEventStore from "effect-decider/layers/SqliteEventStore"
-import { DeciderLaws, GoldenEvents } from "effect-decider/testing"
-import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { DeciderLaws } from "effect-decider/testing"
 import * as Archive from "./archive.ts"
 import {
   Membership,
@@ -21,16 +20,6 @@ const stores: Record<string, Layer.Layer<EventStore.EventStore, unknown>> = {
   memory: MemoryEventStore.layer,
   SQLite: SqliteEventStore.layer({ filename: ":memory:" })
 }
-
-it("every event that was ever released can be read", () => {
-  const file = new URL("golden/membership.events.json", import.meta.url)
-  const golden = existsSync(file) ? readFileSync(file, "utf8") : undefined
-  const update = process.env["UPDATE_GOLDEN"] === "1"
-  const text = GoldenEvents.check({ events: MembershipEvents, golden, update })
-  if (update) {
-    writeFileSync(file, text)
-  }
-})
 
 it("memberships keep the laws, in today's shapes and in older ones", () => {
   DeciderLaws.assert({ decider: Membership, command: MembershipCommand, event: MembershipEvents })

@@ -98,10 +98,11 @@ export const open = Effect.fn("counter.open")(function* (day: number, orders: nu
   )
 })
 
-/** Closes the day. */
+/** Closes the day, and says where in the log it was closed. */
 export const close = Effect.fn("counter.close")(function* (day: number) {
   const days = yield* Days
-  yield* days.execute(String(day), { _tag: "Close", day })
+  const { position } = yield* days.execute(String(day), { _tag: "Close", day })
+  return position
 })
 
 /** Drops a coin into the jar for an order, once. After a crash the missing ones are dropped when the day goes on. */
@@ -110,11 +111,16 @@ export const tip = Effect.fn("counter.tip")(function* (order: string) {
   yield* jars.execute("tips", order)
 })
 
-export type Served = { readonly wish: Wish; readonly declined: string | undefined }
+export type Outcome =
+  | { readonly _tag: "Placed" }
+  | { readonly _tag: "Declined"; readonly reason: string }
+  | { readonly _tag: "Elsewhere"; readonly isPlaced: boolean }
 
 /**
  * Serves one customer: goods off the shelf, money off the wallet and the order placed, in one transaction over three
  * streams. When one of them refuses, nothing of it happened, and the order is declined for the reason given.
+ *
+ * The same customer may be at the counter of another demo on the same data. Whoever is second finds the order decided on.
  */
 export const serve = Effect.fn("counter.serve")(function* (wish: Wish) {
   const store = yield* EventStore.EventStore
@@ -123,24 +129,31 @@ export const serve = Effect.fn("counter.serve")(function* (wish: Wish) {
   const wallets = yield* Wallets
   const { customer, order, price, product, units } = wish
   const decline = (reason: string) =>
-    Effect.as(orders.execute(order, { _tag: "Decline", customer, product, reason }), reason)
-  const declined = yield* store
+    Effect.as(orders.execute(order, { _tag: "Decline", customer, product, reason }), {
+      _tag: "Declined",
+      reason
+    } as const)
+  const outcome = yield* store
     .withTransaction(
       Effect.gen(function* () {
         yield* stocks.execute(product, { _tag: "Sell", units, order })
         yield* wallets.execute(customer, { _tag: "Charge", amount: units * price, order })
         yield* orders.execute(order, { _tag: "Place", customer, product, units, total: units * price })
-        return undefined
+        return { _tag: "Placed" } as const
       })
     )
     .pipe(
       Effect.catchTags({
         OutOfStock: ({ left }) => decline(left === 0 ? "sold out" : `only ${left} left`),
         NotEnoughMoney: () => decline("not enough money")
-      })
+      }),
+      Effect.catchTag("StreamTerminated", () =>
+        Effect.map(orders.state(order), ({ state }) => ({ _tag: "Elsewhere", isPlaced: state === "placed" }) as const)
+      )
     )
-  if (declined === undefined) {
+  // The other one may have been killed before the coin fell. It is dropped once, whoever drops it.
+  if (outcome._tag === "Placed" || (outcome._tag === "Elsewhere" && outcome.isPlaced)) {
     yield* tip(order)
   }
-  return { wish, declined }
+  return outcome
 })

@@ -1,13 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
-import { spawn } from "node:child_process"
+import { type ChildProcessByStdio, spawn } from "node:child_process"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
+import type { Readable } from "node:stream"
 
 const main = Path.join(import.meta.dirname, "main.ts")
 
-/** Runs the demo in a folder; with `killAt` it is killed, `kill -9`, as soon as it prints that. */
-const demo = (folder: string, args: ReadonlyArray<string>, killAt?: string) =>
+/** Runs the demo in a folder; as soon as it prints `at` it is killed, `kill -9`, or what else `then` does. */
+const demo = (
+  folder: string,
+  args: ReadonlyArray<string>,
+  at?: string,
+  then = (child: ChildProcessByStdio<null, Readable, Readable>): unknown => child.kill("SIGKILL")
+) =>
   new Promise<{ readonly printed: string; readonly code: number | null; readonly signal: string | null }>((resolve) => {
     const child = spawn(process.execPath, ["--conditions=@effect-decider/source", main, ...args], {
       cwd: folder,
@@ -18,8 +24,8 @@ const demo = (folder: string, args: ReadonlyArray<string>, killAt?: string) =>
     let printed = ""
     const hear = (chunk: Buffer) => {
       printed += chunk.toString()
-      if (killAt !== undefined && printed.includes(killAt)) {
-        child.kill("SIGKILL")
+      if (at !== undefined && printed.includes(at)) {
+        then(child)
       }
     }
     child.stdout.on("data", hear)
@@ -51,6 +57,44 @@ describe("demo", () => {
       const { code, printed } = await demo(folder, ["--mysql"])
       assert.strictEqual(code, 2)
       assert.include(printed, "--postgres")
+    }))
+
+  it("takes one store at a time", () =>
+    inFolder(async (folder) => {
+      const { code, printed } = await demo(folder, ["--memory", "--postgres"])
+      assert.strictEqual(code, 2)
+      assert.match(printed, /^One store at a time/)
+      assert.isFalse(Fs.existsSync(Path.join(folder, "data")))
+    }))
+
+  it("says what is wrong in a sentence, without a stack", () =>
+    inFolder(async (folder) => {
+      Fs.mkdirSync(Path.join(folder, "data"))
+      Fs.writeFileSync(Path.join(folder, "data/shop.db"), "no database")
+      const { code, printed } = await demo(folder, [])
+      assert.strictEqual(code, 1)
+      assert.match(printed.trim(), /^The store failed in open: .*file is not a database.*$/)
+    }))
+
+  it("ends when nobody reads any more, and goes on the next time", () =>
+    inFolder(async (folder) => {
+      const { code, printed } = await demo(folder, ["--orders", "240"], "25 %", (child) => child.stdout.destroy())
+      assert.strictEqual(code, 0, printed)
+      assert.notInclude(printed, "Error")
+      const next = await demo(folder, [])
+      assert.strictEqual(next.code, 0, next.printed)
+      assert.include(next.printed, "Day 1 was interrupted")
+      assert.include(next.printed, "the books agree")
+    }))
+
+  it("runs twice at once on the same data, and each customer is served once", () =>
+    inFolder(async (folder) => {
+      const both = await Promise.all([1, 2].map(() => demo(folder, ["--orders", "120"])))
+      for (const { code, printed } of both) {
+        assert.strictEqual(code, 0, printed)
+        assert.include(printed, "120 of 120 served")
+        assert.include(printed, "the books agree")
+      }
     }))
 
   it.each([[[]], [["--postgres"]]])(

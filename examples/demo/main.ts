@@ -11,7 +11,7 @@ import { parseArgs } from "node:util"
 import { fromEnvironment } from "../../scripts/EmbeddedPostgres.ts"
 import * as Books from "./books.ts"
 import * as Counter from "./counter.ts"
-import { bold, cyan, dim, green, line, money, number, progress, red, yellow } from "./terminal.ts"
+import { bold, cyan, dim, green, line, money, number, progress, red, unread, yellow } from "./terminal.ts"
 
 const usage = `npm run demo -- [--memory | --sqlite | --postgres] [--orders N]
 
@@ -31,6 +31,9 @@ const options = {
 const readArguments = () => {
   try {
     const { values } = parseArgs({ options })
+    if ([values.memory, values.sqlite, values.postgres].filter(Boolean).length > 1) {
+      throw new Error("One store at a time: --memory, --sqlite or --postgres")
+    }
     const orders = Number(values.orders)
     if (!Number.isSafeInteger(orders) || orders < 1) {
       throw new Error(`--orders takes a number from 1, not "${values.orders}"`)
@@ -87,7 +90,7 @@ const day = Effect.gen(function* () {
     line(dim(`  ${number(books.events)} events from before, folded into the books in one pass`))
   }
   if (books.open) {
-    line(yellow(`  Day ${today} was interrupted. Going on where it stopped.`))
+    line(yellow(`  Day ${today} was interrupted, or another demo is at it. Going on where it stands.`))
   } else {
     yield* Counter.open(today, args.orders)
     yield* Books.update(books)
@@ -113,6 +116,7 @@ const day = Effect.gen(function* () {
 
   let done = total - waiting.length
   let declined = 0
+  let elsewhere = 0
   let shown = 0
   const before = books.events
   const started = performance.now()
@@ -120,32 +124,28 @@ const day = Effect.gen(function* () {
   yield* Effect.forEach(
     waiting,
     (nr) =>
-      Effect.flatMap(Counter.wish(today, nr), Counter.serve).pipe(
-        Effect.map(({ declined: reason, wish }) => {
-          done++
-          declined += reason === undefined ? 0 : 1
-          const kind = reason === undefined ? "placed" : reason.replace(/\d+/, "n")
-          // The first orders of a day, and the first of each kind of refusal, are worth a line.
-          if (shown < 4 || (reason !== undefined && !told.has(kind))) {
-            shown++
-            told.add(kind)
-            line(
-              reason === undefined
-                ? `  ${green("✓")} ${wish.customer} buys ${wish.units} × ${wish.product} for ${money(
-                    wish.units * wish.price
-                  )}`
-                : `  ${red("✗")} ${wish.customer} wants ${wish.units} × ${wish.product}: ${reason}`
-            )
-          }
-          progress(done, total, `${number(done)} of ${number(total)} served, ${number(declined)} declined`)
-        })
-      ),
+      Effect.gen(function* () {
+        // Memory and SQLite answer at once: without a pause for what comes from outside, Ctrl-C would wait for the evening.
+        yield* Effect.yieldNow
+        const wish = yield* Counter.wish(today, nr)
+        const outcome = yield* Counter.serve(wish)
+        done++
+        declined += outcome._tag === "Declined" ? 1 : 0
+        elsewhere += outcome._tag === "Elsewhere" ? 1 : 0
+        const kind = outcome._tag === "Declined" ? outcome.reason.replace(/\d+/, "n") : outcome._tag
+        // The first orders of a day, and the first of each other kind, are worth a line.
+        if (shown < 4 || (outcome._tag !== "Placed" && !told.has(kind))) {
+          shown++
+          told.add(kind)
+          line(said(wish, outcome))
+        }
+        progress(done, total, `${number(done)} of ${number(total)} served, ${number(declined)} declined`)
+      }),
     { concurrency: 16, discard: true }
   )
   const seconds = (performance.now() - started) / 1000
-  yield* Counter.close(today)
-
-  yield* Books.update(books)
+  const closed = yield* Counter.close(today)
+  yield* Books.updateTo(books, closed)
   printBooks(books)
   const problems = Books.audit(books)
   for (const problem of problems) {
@@ -157,13 +157,25 @@ const day = Effect.gen(function* () {
   const recorded = books.events - before
   line(
     `\n  ${number(recorded)} events · ${number(declined)} refusals · ${number(Counter.racesLost.count)} lost races decided ` +
-      `again · ${number(recorded / seconds)} events/s`
+      `again · ${number(recorded / seconds)} events/s` +
+      (elsewhere === 0 ? "" : ` · ${number(elsewhere)} customers served elsewhere`)
   )
   line(dim(args.memory ? "" : `  Run it again: day ${today + 1} follows.`))
   if (problems.length > 0) {
     process.exitCode = 1
   }
 })
+
+const said = ({ customer, price, product, units }: Counter.Wish, outcome: Counter.Outcome): string => {
+  switch (outcome._tag) {
+    case "Placed":
+      return `  ${green("✓")} ${customer} buys ${units} × ${product} for ${money(units * price)}`
+    case "Declined":
+      return `  ${red("✗")} ${customer} wants ${units} × ${product}: ${outcome.reason}`
+    case "Elsewhere":
+      return `  ${yellow("–")} ${customer} was served by another demo on the same data`
+  }
+}
 
 const printBooks = (books: Books.Books): void => {
   line(`\n${bold("The books")} ${dim(`after ${number(books.events)} events`)}\n`)
@@ -187,4 +199,17 @@ const printBooks = (books: Books.Books): void => {
   )
 }
 
-day.pipe(Effect.provide(Layer.provideMerge(Counter.layer, store.layer)), NodeRuntime.runMain)
+// What the program expects may fail is told in a sentence. A defect keeps its stack.
+const failed = (error: Error) =>
+  Effect.sync(() => {
+    line()
+    console.error(red(error.message))
+    process.exitCode = 1
+  })
+
+day.pipe(
+  Effect.raceFirst(unread),
+  Effect.provide(Layer.provideMerge(Counter.layer, store.layer)),
+  Effect.catch(failed),
+  NodeRuntime.runMain
+)

@@ -34,7 +34,7 @@ describe("the tea shop keeps the laws", () => {
         Decline: { customer: Text, product: Text, reason: Text }
       }),
       event: OrderCategory.events,
-      state: Schema.Literals(["open", "decided"])
+      state: Schema.Literals(["open", "placed", "declined"])
     }))
 
   it("the tip jar, which takes one coin an order", () =>

@@ -84,17 +84,17 @@ export type OrderCommand =
   | { readonly _tag: "Decline"; readonly customer: string; readonly product: string; readonly reason: string }
 
 /** An order is decided on once: after that its stream is final, so nobody pays twice. */
-export const Order = Decider.tagged<OrderCommand, "open" | "decided", OrderEvent>()({
+export const Order = Decider.tagged<OrderCommand, "open" | "placed" | "declined", OrderEvent>()({
   initialState: "open",
   decide: {
     Place: ({ _tag, ...order }) => Result.succeed([OrderEvent.cases.OrderPlaced.make(order)]),
     Decline: ({ _tag, ...order }) => Result.succeed([OrderEvent.cases.OrderDeclined.make(order)])
   },
   evolve: {
-    OrderPlaced: () => "decided",
-    OrderDeclined: () => "decided"
+    OrderPlaced: () => "placed",
+    OrderDeclined: () => "declined"
   },
-  isTerminal: (state) => state === "decided"
+  isTerminal: (state) => state !== "open"
 })
 
 // The tip jar, one stream for everybody: the hot spot ---------------------------------------------------------------

@@ -1,6 +1,8 @@
 /**
  * What the demo prints with: colours and a progress line on a terminal, plain lines elsewhere.
  */
+import { Effect } from "effect"
+
 const { stdout } = process
 const colourful = stdout.isTTY && process.env["NO_COLOR"] === undefined
 
@@ -15,6 +17,13 @@ export const red = colour(31)
 export const green = colour(32)
 export const yellow = colour(33)
 export const cyan = colour(36)
+
+/** Ends when nobody reads any more, as after `| head -1`. */
+export const unread = Effect.callback<void, Error>((resume) => {
+  stdout.on("error", (error: NodeJS.ErrnoException) =>
+    resume(error.code === "EPIPE" ? Effect.void : Effect.fail(error))
+  )
+})
 
 export const line = (text = ""): void => {
   clear()

@@ -12,6 +12,10 @@ import * as Schema from "effect/Schema"
 /**
  * The commands of `Decider.composeAll`.
  *
+ * **Details**
+ *
+ * `{ _tag: label, command }` is one of `composeAll(cs)` exactly when `command` is one of `cs[label]`.
+ *
  * **Example** (Commands of two deciders)
  *
  * ```ts
@@ -45,6 +49,18 @@ export const composeAll = <const Parts extends { readonly [label: string]: Schem
 /**
  * The commands of `Decider.compose`: `composeAll({ left, right })`.
  *
+ * **Example** (A light and a counter)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { CommandSchema } from "effect-decider"
+ *
+ * const Command = CommandSchema.compose(Schema.Literals(["on", "off"]), Schema.Int)
+ *
+ * Schema.is(Command)({ _tag: "left", command: "on" }) // => true
+ * Schema.is(Command)({ _tag: "right", command: "on" }) // => false
+ * ```
+ *
  * @category composing
  * @since 0.1.0
  */
@@ -64,6 +80,10 @@ export const compose: {
 
 /**
  * The commands of `Decider.many`.
+ *
+ * **Details**
+ *
+ * `{ key, command }` is one of `many(c)` exactly when `command` is one of `c`, whatever the key.
  *
  * **Example** (Commands of counters)
  *

@@ -19,6 +19,7 @@
 import { absurd, constFalse, constTrue, dual, identity } from "effect/Function"
 import * as HashMap from "effect/HashMap"
 import * as Result from "effect/Result"
+import * as ByTag from "./internal/byTag.ts"
 import * as Fold from "./internal/fold.ts"
 import * as Product from "./internal/product.ts"
 import type { Keyed, KeyedEvent } from "./Keyed.ts"
@@ -173,6 +174,11 @@ export const make = <
  * A missing, extra or mistagged handler does not compile. The refusals of all handlers are collected in the error type.
  * The empty first call fixes the three unions, so that the rest is inferred.
  *
+ * **Gotchas**
+ *
+ * What is no command of the union, from a request that nobody decoded for example, is a defect that says so: there is no
+ * refusal for it. Make commands a schema as well, and decode what comes in.
+ *
  * **Example** (A door with a lock)
  *
  * ```ts
@@ -218,14 +224,16 @@ export const tagged =
     readonly evolve: Handlers & { readonly [Tag in Exclude<keyof Handlers, Event["_tag"]>]: never }
     readonly isTerminal?: ((state: State) => boolean) | undefined
   }): Decider<Command, State, Event, Refusals[keyof Refusals]> => {
-    // TypeScript cannot see that `handlers[value._tag]` accepts `value`; the signature above makes it so.
-    const decide: Record<string, (command: any, state: State) => Result.Result<ReadonlyArray<Event>, any>> =
+    // TypeScript cannot see that the handler of `value._tag` accepts `value`; the signature above makes it so.
+    const decide = ByTag.make<(command: any, state: State) => Result.Result<ReadonlyArray<Event>, any>>(
+      "a command",
       options.decide
-    const evolve: Record<string, (state: State, event: any) => State> = options.evolve
+    )
+    const evolve = ByTag.make<(state: State, event: any) => State>("an event", options.evolve)
     return {
       initialState: options.initialState,
-      decide: (command, state) => decide[command._tag]!(command, state),
-      evolve: (state, event) => evolve[event._tag]!(state, event),
+      decide: (command, state) => decide(command)(command, state),
+      evolve: (state, event) => evolve(event)(state, event),
       isTerminal: options.isTerminal ?? constFalse
     }
   }
@@ -307,6 +315,27 @@ export const fold: {
  * Decides a list of commands in turn, each on the state that all earlier events led to, starting from a given state.
  *
  * Stops at the first refusal: then none of the events counts.
+ *
+ * **Details**
+ *
+ * With `{ state, events } = decideAllFrom(d, s, xs)`: `state = foldFrom(d, s, events)`, and it may be split anywhere, for
+ * `decideAllFrom(d, s, [...xs, ...ys])` answers with `events` and then those of `decideAllFrom(d, state, ys)`.
+ *
+ * **Example** (Going on with what is left)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Purse = Decider.make({
+ *   initialState: 10,
+ *   decide: (spend: number, left: number) => spend <= left ? Result.succeed([spend]) : Result.fail(`only ${left} left`),
+ *   evolve: (left, spent: number) => left - spent
+ * })
+ *
+ * Decider.decideAllFrom(Purse, 5, [3, 2]) // => Result.succeed({ state: 0, events: [3, 2] })
+ * Decider.decideAllFrom(Purse, 5, [3, 4]) // => Result.fail("only 2 left")
+ * ```
  *
  * @see {@link decideAll} to start from the initial state
  * @category deciding
@@ -736,6 +765,24 @@ export const adapt: {
  * `compose(d, empty)` is `d`, up to the isomorphism that drops the other side: `{ left: s, right: undefined } ≅ s`,
  * `{ _tag: "left", command } ≅ command`. It is terminal, so that a composition with it ends when `d` ends.
  *
+ * **Example** (Beside a purse)
+ *
+ * ```ts
+ * import { Result } from "effect"
+ * import { Decider } from "effect-decider"
+ *
+ * const Purse = Decider.make({
+ *   initialState: 10,
+ *   decide: (spend: number, left: number) => spend <= left ? Result.succeed([spend]) : Result.fail(`only ${left} left`),
+ *   evolve: (left, spent: number) => left - spent,
+ *   isTerminal: (left) => left === 0
+ * })
+ * const WithUnit = Decider.compose(Purse, Decider.empty)
+ *
+ * WithUnit.decide({ _tag: "left", command: 3 }, WithUnit.initialState) // => Result.succeed([{ _tag: "left", event: 3 }])
+ * WithUnit.isTerminal(Decider.fold(WithUnit, [{ _tag: "left", event: 10 }])) // => true
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -751,8 +798,8 @@ export const empty: Decider<never, undefined, never> = {
  *
  * **Details**
  *
- * A command goes to the decider of its label, and so do its events; the others do not see them. Whatever the number of
- * parts, a command or event costs one look-up.
+ * A command goes to the decider of its label, and so do its events; the others do not see them. Each finds its part by one
+ * look-up, whatever the number of parts. An event that changes a state costs a shallow copy of all of them besides.
  *
  * - Sides are independent: `fold(composeAll(ds), events)[label] = fold(ds[label], events of label)`.
  * - `composeAll` is associative up to relabelling, and the order of its parts does not matter.
@@ -803,10 +850,14 @@ export const composeAll = <const Parts extends { readonly [label: string]: Decid
 > => {
   const all: { readonly [label: string]: any } = { ...parts }
   const labels = Object.keys(all)
+  const partOf = ByTag.make("a command", all)
   return {
     initialState: Product.initialStates(all),
-    decide: ({ _tag, command }: LabelledCommand<string, unknown>, states: any) =>
-      mapEvents(all[_tag].decide(command, states[_tag]), (event) => ({ _tag, event }) as any),
+    decide: (labelled: LabelledCommand<string, unknown>, states: any) => {
+      const part = partOf(labelled)
+      const { _tag, command } = labelled
+      return mapEvents(part.decide(command, states[_tag]), (event) => ({ _tag, event }) as any)
+    },
     evolve: Product.evolveLabelled(all),
     isTerminal: (states: any) => labels.every((label) => all[label].isTerminal(states[label]))
   }

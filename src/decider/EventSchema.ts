@@ -398,6 +398,17 @@ const isObject = (data: Schema.Json): data is Schema.JsonObject =>
 /**
  * The stored form of no events: the schema of `Decider.empty`.
  *
+ * **Example** (Beside a counter)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { EventSchema } from "effect-decider"
+ *
+ * const CounterEvents = EventSchema.make({ event: Schema.TaggedUnion({ Counted: { by: Schema.Int } }) })
+ *
+ * EventSchema.compose(CounterEvents, EventSchema.empty).types // => ["Counted"]
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -491,6 +502,25 @@ export const composeAll = <const Parts extends { readonly [label: string]: Event
 
 /**
  * The stored form of the events of `Decider.compose`: `composeAll({ left, right })`.
+ *
+ * **Details**
+ *
+ * With `c = compose(l, r)`: `c.encode({ _tag: "left", event }) = l.encode(event)` and
+ * `c.encode({ _tag: "right", event }) = r.encode(event)`. So what is stored is the same however compositions are nested or
+ * turned round, and with {@link empty} beside it.
+ *
+ * **Example** (An order and its payment)
+ *
+ * ```ts
+ * import { Result, Schema } from "effect"
+ * import { EventSchema } from "effect-decider"
+ *
+ * const OrderEvents = EventSchema.make({ event: Schema.TaggedUnion({ Ordered: { sku: Schema.String } }) })
+ * const PaymentEvents = EventSchema.make({ event: Schema.TaggedUnion({ Paid: { amount: Schema.Int } }) })
+ *
+ * EventSchema.compose(OrderEvents, PaymentEvents).decode({ type: "Paid", schemaVersion: 1, data: { amount: 5 } })
+ * // => Result.succeed([{ _tag: "right", event: { _tag: "Paid", amount: 5 } }])
+ * ```
  *
  * @category composing
  * @since 0.1.0

@@ -96,6 +96,26 @@ const chain = <Newest>(steps: ReadonlyArray<Step>): Chain<Newest> => ({
 /**
  * Goes on with the version after: its stored fields, and what they are for an event of the version before.
  *
+ * **Example** (A quantity, then a price)
+ *
+ * ```ts
+ * import { Result, Schema } from "effect"
+ * import { EventSchema, Upcaster } from "effect-decider"
+ *
+ * const CartEvent = Schema.TaggedUnion({ Added: { sku: Schema.String, quantity: Schema.Int, price: Schema.Int } })
+ *
+ * const Added = Upcaster.from(Schema.Struct({ sku: Schema.String })).pipe(
+ *   Upcaster.next(Schema.Struct({ sku: Schema.String, quantity: Schema.Int }), ({ sku }) => ({ sku, quantity: 1 })),
+ *   Upcaster.into((old) => CartEvent.cases.Added.make({ ...old, price: 0 }))
+ * )
+ * const CartEvents = EventSchema.make({ event: CartEvent, upcasters: { Added } })
+ *
+ * CartEvents.decode({ type: "Added", schemaVersion: 1, data: { sku: "tea" } })
+ * // => Result.succeed([{ _tag: "Added", sku: "tea", quantity: 1, price: 0 }])
+ * CartEvents.decode({ type: "Added", schemaVersion: 2, data: { sku: "tea", quantity: 4 } })
+ * // => Result.succeed([{ _tag: "Added", sku: "tea", quantity: 4, price: 0 }])
+ * ```
+ *
  * @category combinators
  * @since 0.1.0
  */
@@ -108,6 +128,21 @@ export const next: {
 
 /**
  * Ends with the event of today that the newest old version stands for.
+ *
+ * **Example** (Euros that became cents)
+ *
+ * ```ts
+ * import { Result, Schema } from "effect"
+ * import { EventSchema, Upcaster } from "effect-decider"
+ *
+ * const Event = Schema.TaggedUnion({ Paid: { cents: Schema.Int } })
+ * const Paid = Upcaster.into(Upcaster.from(Schema.Struct({ euros: Schema.Int })), ({ euros }) =>
+ *   Event.cases.Paid.make({ cents: euros * 100 })
+ * )
+ *
+ * EventSchema.make({ event: Event, upcasters: { Paid } }).decode({ type: "Paid", schemaVersion: 1, data: { euros: 5 } })
+ * // => Result.succeed([{ _tag: "Paid", cents: 500 }])
+ * ```
  *
  * @see {@link split} for none or several
  * @category combinators

@@ -91,7 +91,22 @@ export const make = <State, Event>(options: {
 }): View<State, Event> => ({ initialState: options.initialState, evolve: options.evolve })
 
 /**
- * A state that no event changes.
+ * A state that no event changes: `fold(of(s), events) = s`.
+ *
+ * **Example** (A title beside a sum)
+ *
+ * ```ts
+ * import { View } from "effect-decider"
+ *
+ * const Sum = View.make({ initialState: 0, evolve: (sum: number, by: number) => sum + by })
+ *
+ * const Titled = View.map2(View.of("Takings"), Sum, {
+ *   get: ([title, sum]) => ({ title, sum }),
+ *   set: ({ sum, title }) => [title, sum]
+ * })
+ *
+ * View.fold(Titled, [3, 4]) // => { title: "Takings", sum: 7 }
+ * ```
  *
  * @see {@link map2} whose unit it is
  * @category constructors
@@ -106,6 +121,16 @@ export const of = <State>(state: State): View<State, unknown> => ({ initialState
  *
  * `compose(v, empty)` is `v`, up to the isomorphism `{ left: s, right: undefined } ≅ s`.
  *
+ * **Example** (Beside a sum)
+ *
+ * ```ts
+ * import { View } from "effect-decider"
+ *
+ * const Sum = View.make({ initialState: 0, evolve: (sum: number, by: number) => sum + by })
+ *
+ * View.fold(View.compose(Sum, View.empty), [{ _tag: "left", event: 3 }]) // => { left: 3, right: undefined }
+ * ```
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -113,6 +138,16 @@ export const empty: View<undefined, never> = { initialState: undefined, evolve: 
 
 /**
  * Folds more events onto a state that an earlier part of the history led to.
+ *
+ * **Example** (After a snapshot)
+ *
+ * ```ts
+ * import { View } from "effect-decider"
+ *
+ * const Sum = View.make({ initialState: 0, evolve: (sum: number, by: number) => sum + by })
+ *
+ * View.foldFrom(Sum, 40, [1, 1]) // => 42
+ * ```
  *
  * @category folding
  * @since 0.1.0
@@ -124,6 +159,16 @@ export const foldFrom: {
 
 /**
  * Folds a history into the state it leads to.
+ *
+ * **Example** (The largest one)
+ *
+ * ```ts
+ * import { View } from "effect-decider"
+ *
+ * const Largest = View.make({ initialState: 0, evolve: (largest: number, by: number) => Math.max(largest, by) })
+ *
+ * View.fold(Largest, [3, 9, 4]) // => 9
+ * ```
  *
  * @category folding
  * @since 0.1.0
@@ -400,8 +445,8 @@ export const combine = <const Parts extends { readonly [label: string]: View.Any
  *
  * **Details**
  *
- * The read half of `Decider.composeAll`: `fold(composeAll(vs), events)[label] = fold(vs[label], events of label)`, and an event
- * costs one look-up whatever the number of parts.
+ * The read half of `Decider.composeAll`: `fold(composeAll(vs), events)[label] = fold(vs[label], events of label)`. An event
+ * finds its part by one look-up; when it changes that state, it costs a shallow copy of all of them besides.
  *
  * **Example** (Two sums)
  *
@@ -434,6 +479,17 @@ export const composeAll = <const Parts extends { readonly [label: string]: View.
  * **Details**
  *
  * Associative, with {@link empty} as unit, and symmetric, up to the isomorphisms of `Decider.compose`.
+ *
+ * **Example** (A sum and a count)
+ *
+ * ```ts
+ * import { View } from "effect-decider"
+ *
+ * const Sum = View.make({ initialState: 0, evolve: (sum: number, by: number) => sum + by })
+ * const Count = View.make({ initialState: 0, evolve: (count: number, _: string) => count + 1 })
+ *
+ * View.fold(View.compose(Sum, Count), [{ _tag: "left", event: 3 }, { _tag: "right", event: "a" }]) // => { left: 3, right: 1 }
+ * ```
  *
  * @category composing
  * @since 0.1.0

@@ -27,6 +27,7 @@ import { classifySqliteError, isSqlError, LockTimeoutError, SqlError } from "eff
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from "node:sqlite"
+import * as SqliteBinding from "./internal/sqliteBinding.ts"
 
 /**
  * The runtime type identifier of `SqliteClient`.
@@ -90,7 +91,10 @@ export const SqliteClient = Context.Service<SqliteClient>("effect-decider/layers
  * @since 0.1.0
  */
 export interface SqliteClientConfig {
-  /** Path of the file, which is created when missing, or `":memory:"`. */
+  /**
+   * Path of the file, which is created when missing, or `":memory:"`: then there is one connection, on which everybody waits
+   * for an open transaction, readers too, and nothing outlives it.
+   */
   readonly filename: string
   /** Opens an existing database and refuses writes. Transactions then only take a snapshot. Default: `false`. */
   readonly readonly?: boolean | undefined
@@ -162,6 +166,7 @@ export const make = Effect.fnUntraced(function* (
 
   const tryOpen = <A>(f: () => A) =>
     Effect.try({ try: f, catch: (cause) => toSqlError(cause, "open", `Failed to open database "${filename}"`) })
+  yield* tryOpen(() => SqliteBinding.probe())
   const db = yield* Effect.acquireRelease(
     tryOpen(() => new DatabaseSync(filename, { readOnly: options.readonly ?? false, timeout: 0 })),
     (db) => Effect.sync(() => db.isOpen && db.close())

@@ -43,7 +43,7 @@ import { type Broken, lawKey, statements } from "./internal/laws/law.ts"
 import { search } from "./internal/laws/search.ts"
 import type { Codec, Setup } from "./internal/laws/setup.ts"
 import * as Shapes from "./internal/laws/shapes.ts"
-import { tagsOfSchema } from "./internal/laws/tags.ts"
+import { kindsOf } from "./internal/laws/tags.ts"
 import * as Tally from "./internal/laws/tally.ts"
 import * as Words from "./internal/laws/words.ts"
 
@@ -63,6 +63,11 @@ export interface Options<Command, State, Event, Refusal = never> {
    * the field of the same name, sometimes by the number next to it, as long as the command still fits its Schema. So
    * "cancel the booking that was made" and "withdraw one more than there is" are tried without further ado. Commands of an
    * `Arbitrary`, and instances of classes, are taken as they are.
+   *
+   * The kinds of commands, each of which must be accepted once, are the literals of the Schema, and its structs by their
+   * `_tag` or, when they have none, by their other literal fields (`{ type: "add" }`); of composed commands those of the
+   * parts, `cart.AddItem`. An `Arbitrary` does not tell which kinds there are: they are counted by their `_tag`, and one that
+   * is never generated is not missed.
    */
   readonly command: Schema.Schema<NoInfer<Command>> | Arbitrary.Arbitrary<NoInfer<Command>>
 
@@ -334,8 +339,9 @@ export const check = <Command, State, Event, Refusal = never>(
   const events: EventSchema.EventSchema<any> = isEventSchema(options.event)
     ? options.event
     : EventSchema.make({ event: options.event as EventSchema.EventSchema.Union<any> })
-  const tags = new Set(Arbitrary.isArbitrary(command) ? [] : tagsOfSchema(command.ast))
-  const tally = Tally.make(tags)
+  const kinds = Arbitrary.isArbitrary(command) ? [] : kindsOf(command.ast)
+  const tags = kinds.map(({ tag }) => tag)
+  const tally = Tally.make(kinds)
   const setup: Setup<Command, State, Event, Refusal> = {
     decider: options.decider,
     events,

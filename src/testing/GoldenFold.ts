@@ -15,19 +15,22 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type { Decider } from "../decider/Decider.ts"
+import type { EventSchema } from "../decider/EventSchema.ts"
 import type { Category, StoredState } from "../store/Category.ts"
 import type { Context } from "./DeciderLaws.ts"
 import { differenceAsData } from "./internal/difference.ts"
 import { walks } from "./internal/laws/generate.ts"
 import { isViolation, walk } from "./internal/laws/walk.ts"
 import { show } from "./internal/show.ts"
+import { isStorable } from "./internal/storable.ts"
 
 /**
  * - `category`: whose events are folded. It has a schema for its states.
  * - `version`: that of the snapshots, as the command handler has it in `snapshot`; 1 by default.
  * - `golden`: the text of the golden file, `undefined` when there is none yet.
  * - `command`: the schema of commands, or an `Arbitrary`, to make histories of: ten for a new file, and more when there is an
- *   event that none of them has. Always the same ones.
+ *   event that none of them has. Always the same ones, and without the texts that no store takes.
  * - `refer`: makes generated commands refer to what happened before, as in `DeciderLaws`.
  * - `histories`: more histories, or all of them when there is no `command`. Each event type has to be in one.
  *
@@ -243,6 +246,7 @@ const generate = <Command, State, Event, Refusal>(
   add: (history: ReadonlyArray<Event>) => void
 ): void => {
   const { size, steps } = walks<Command>(command, 40)
+  const storing = asStored(decider, events)
   let left = missing().length === events.types.length ? fewest : 0
   for (let n = 0; n < most; n++) {
     const wanted = new Set(missing())
@@ -252,7 +256,7 @@ const generate = <Command, State, Event, Refusal>(
     const [sample] = Effect.runSync(Arbitrary.sampleEffect(steps, { count: 1, seed: `effect-decider ${n}`, size }))
     const walked = walk(
       {
-        decider,
+        decider: storing,
         events,
         refer,
         snapshot: undefined,
@@ -282,3 +286,20 @@ const generate = <Command, State, Event, Refusal>(
     }
   }
 }
+
+/** As on a store, which takes no text with U+0000 or half of a character: a command that leads to one leads to nothing. */
+const asStored = <Command, State, Event, Refusal>(
+  decider: Decider<Command, State, Event, Refusal>,
+  events: EventSchema<Event>
+): Decider<Command, State, Event, Refusal> => ({
+  ...decider,
+  decide(command, state) {
+    const answer = decider.decide(command, state)
+    const isTaken = (event: Event) => {
+      const encoded = events.encode(event)
+      // What does not fit its schema is for the laws to find.
+      return Result.isFailure(encoded) || isStorable([encoded.success.data, encoded.success.tags])
+    }
+    return Result.isSuccess(answer) && !answer.success.every(isTaken) ? Result.succeed([]) : answer
+  }
+})

@@ -66,6 +66,27 @@ describe("Decider", () => {
     )
   })
 
+  it("says what it takes when it is given what is no command or event of its own", () => {
+    const two = Decider.composeAll({ a: Account, b: Account })
+    const strangers = [
+      [undefined, "undefined"],
+      [null, "null"],
+      [5, "a value without a tag"],
+      [{}, "a value without a tag"],
+      [{ _tag: "Close" }, '"Close"'],
+      // What every object has, though nobody gave it.
+      [{ _tag: "toString" }, '"toString"'],
+      [{ _tag: "constructor" }, '"constructor"'],
+      [{ _tag: "__proto__" }, '"__proto__"']
+    ] as const
+    for (const [stranger, got] of strangers) {
+      const of = (expected: string) => new RegExp(`^Expected ${expected}, got ${got}. Decode what comes in.$`)
+      assert.throws(() => Account.decide(stranger as any, 0), of("a command tagged Deposit or Withdraw"))
+      assert.throws(() => Account.evolve(0, stranger as any), of("an event tagged Deposited or Withdrawn"))
+      assert.throws(() => two.decide(stranger as any, two.initialState), of("a command tagged a or b"))
+    }
+  })
+
   it("is terminal only where it says so", () => {
     assert.isTrue(Account.isTerminal(666))
     assert.isFalse(Account.isTerminal(0))

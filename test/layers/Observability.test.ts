@@ -166,6 +166,35 @@ describe("group commit", () => {
   })
 })
 
+describe("what a handler asks of a store is measured", () => {
+  for (const name of ["sqlite", "postgresql"] as const) {
+    it.live(`each load and each append, on ${name}`, () =>
+      Effect.gen(function* () {
+        const context = yield* Layer.build(Layer.fresh((yield* stores[name]) as typeof MemoryEventStore.layer))
+        const { metrics, sums } = yield* Effect.gen(function* () {
+          const [mine, theirs] = [yield* CommandHandler.make({ category }), yield* CommandHandler.make({ category })]
+          yield* mine.execute("1", "me")
+          yield* theirs.execute("1", "them")
+          // Loses the race, and loads what is new.
+          yield* mine.execute("1", "me")
+          // Is refused after a look, and nothing is appended.
+          yield* Effect.flip(mine.execute("1", "me"))
+          yield* mine.state("1")
+        }).pipe(counted, Effect.provideContext(context))
+        const operations = Object.entries(metrics).filter(([metric]) => metric.startsWith("operation_duration_seconds"))
+        assert.deepStrictEqual(Object.fromEntries(operations), {
+          [`operation_duration_seconds{${name},load}`]: 5,
+          [`operation_duration_seconds{${name},append}`]: 3,
+          [`operation_duration_seconds{${name},append,VersionConflict}`]: 1
+        })
+        for (const [metric] of operations) {
+          assert.isAbove(sums[metric]!, 0, metric)
+        }
+      })
+    )
+  }
+})
+
 describe("exporters", () => {
   const program = Effect.gen(function* () {
     const bells = yield* CommandHandler.make({ category })
@@ -254,7 +283,9 @@ describe("exporters", () => {
         'effect_decider_command_duration_seconds_count{category="bell",outcome="refused"} 1',
         "# TYPE effect_decider_refusals_total counter",
         'effect_decider_refusals_total{category="bell",refusal="untagged"} 1',
-        'effect_decider_operation_duration_seconds_count{store="sqlite",operation="append"} 3'
+        'effect_decider_operation_duration_seconds_count{store="sqlite",operation="append"} 3',
+        // Before the first command, and before the refusal.
+        'effect_decider_operation_duration_seconds_count{store="sqlite",operation="load"} 2'
       ])
     })
   )

@@ -17,6 +17,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { DatabaseSync } from "node:sqlite"
+import * as SqliteBinding from "../../src/layers/internal/sqliteBinding.ts"
 import * as SqliteClient from "../../src/layers/SqliteClient.ts"
 
 const tempFile = Effect.map(
@@ -537,6 +539,19 @@ describe("SqliteClient", () => {
         assert.match((yield* failure(reader`INSERT INTO t VALUES (3)`)).message, /readonly database/)
       })
     )
+
+    it("says what to do on a Node that does not bind numbered parameters by position", () => {
+      SqliteBinding.probe()
+      using db = new DatabaseSync(":memory:")
+      // What SQLite says there of `?1, ?2`: no parameter of the statement takes a value by position.
+      const old = () => db.prepare("SELECT 1").all(1, 2)
+      assert.throws(old, "column index out of range")
+      assert.throws(
+        () => SqliteBinding.probe(old, "22.19.0"),
+        "`node:sqlite` of Node 22.19.0 does not bind the parameters ?1, ?2 by position. " +
+          "Run this on Node 22.20 or newer, or 24.7 or newer"
+      )
+    })
 
     it.effect("says what it could not open", () =>
       Effect.gen(function* () {

@@ -58,7 +58,7 @@ describe("the kit", () => {
       "# Mutants",
       "",
       "Deciders and combinators with one mistake each, and the law that finds it with the default seed. Written by",
-      "`UPDATE_GOLDEN=1 npx vitest run test/mutants`, and compared by the test.",
+      "`UPDATE_MUTANTS=1 npx vitest run test/mutants`, and compared by the test.",
       ...subjects.flatMap(({ mutants, name }) => [
         "",
         `## ${name[0]!.toUpperCase()}${name.slice(1)}`,
@@ -73,7 +73,7 @@ describe("the kit", () => {
       ""
     ].join("\n")
     const file = Path.join(import.meta.dirname, "README.md")
-    if (process.env["UPDATE_GOLDEN"] === "1") {
+    if (process.env["UPDATE_MUTANTS"] === "1") {
       Fs.writeFileSync(file, table)
     }
     assert.strictEqual(table, Fs.readFileSync(file, "utf8"))

@@ -23,6 +23,7 @@ import * as StreamId from "../../src/store/StreamId.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
 import { watchedClient } from "../layers/fixtures/pgWire.ts"
 import * as Sqlite from "../layers/fixtures/sqlite.ts"
+import { settle } from "../store/fixtures/watched.ts"
 import * as Postgres from "../support/Postgres.ts"
 
 type Store = EventStore["Service"]
@@ -240,7 +241,9 @@ describe("Subscription", () => {
       yield* Effect.replicateEffect(append(store, newStream(), pageSize), 6)
       const gate = yield* Deferred.make<void>()
       const { seen, until } = yield* follow(Stream.tap(batches(), () => Deferred.await(gate)))
-      yield* Effect.sleep(20)
+      yield* Effect.repeat(Effect.yieldNow, { until: () => counts.pages >= 2 })
+      // What is read of this store is there at once, so a third page would be asked for by now.
+      yield* settle
       assert.strictEqual(counts.pages, 2)
       yield* Deferred.succeed(gate, undefined)
       yield* until(6 * pageSize)

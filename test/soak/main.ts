@@ -61,9 +61,9 @@ Written by \`npm run soak -- --minutes ${minutes} --seed ${seed}\` on the source
   }.
 
 ${options.writers} processes write to the store at any time, each with several fibers: to streams of their own expecting a version, to shared ones
-expecting none, to two at once, and in transactions that stay open for a while and are taken back now and then. Two readers
-follow: one asks again and again, one reads only when \`changes\` wakes it. Meanwhile writers, sessions, backends and the whole
-server are killed in turn. At the end what the writers were told is compared with what is stored, event by event.
+expecting none, to two at once, and in transactions that stay open for a while and are taken back now and then. Three readers
+follow: one asks again and again, one reads only when \`changes\` wakes it, one subscribes. Meanwhile writers, sessions,
+backends and the whole server are killed in turn. At the end what the writers were told is compared with what is stored, event by event.
 
 Machine: ${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${arch()}, Node ${process.version}; shared with other programs. PostgreSQL 18 from npm, fsync on; SQLite with full
 durability.

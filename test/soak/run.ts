@@ -66,7 +66,7 @@ export const postgres = Effect.fnUntraced(function* (options: Options) {
   )
   const sql = Context.get(context, PgClient)
   const chance = new Chance(options.seed + 1)
-  return yield* run(options, {
+  const report = yield* run(options, {
     place: { url: server.url },
     store: Context.get(context, EventStore),
     victims: {
@@ -85,6 +85,8 @@ export const postgres = Effect.fnUntraced(function* (options: Options) {
       )
     }
   })
+  const deadlocks = (yield* server.log).split("deadlock detected").length - 1
+  return { ...report, mustBeZero: { ...report.mustBeZero, deadlocks } }
 })
 
 export const sqlite = Effect.fnUntraced(function* (options: Options) {

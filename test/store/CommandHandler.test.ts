@@ -1,5 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, DateTime, Effect, Exit, Fiber, Layer, Result, Schedule, Schema, Stream } from "effect"
+import {
+  Array as Arr,
+  Context,
+  DateTime,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Result,
+  Schedule,
+  Schema,
+  Stream,
+  type Tracer
+} from "effect"
 import { TestClock } from "effect/testing"
 import {
   Category,
@@ -14,6 +27,7 @@ import {
   StreamVersion
 } from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+import { attributes, traced } from "./fixtures/telemetry.ts"
 
 const PurseEvent = Schema.TaggedUnion({
   Filled: { by: Schema.Int },
@@ -401,6 +415,43 @@ describe("CommandHandler", () => {
           ]
         )
         assert.deepStrictEqual(yield* Stream.runCollect(purses.history("nobody")), [])
+      })
+    )
+  )
+
+  it.effect("tells how a stream of several pages came to be, and reads no further than is taken", () =>
+    run(
+      Effect.gen(function* () {
+        const purses = yield* Purses
+        const store = yield* EventStore.EventStore
+        const stream = Category.stream(PurseCategory, "p")
+        const count = 2.5 * EventStore.pageSize
+        for (let from = 1; from <= count; from += 500) {
+          const events = yield* Effect.forEach(
+            Arr.makeBy(500, (i) => from + i),
+            (by) => NewEvent.make({ type: "Filled", data: { by } })
+          )
+          yield* store.append({ stream, expected: ExpectedVersion.Any, events })
+        }
+        const pagesOf = (spans: ReadonlyArray<Tracer.Span>) =>
+          spans
+            .filter(({ name }) => name === "readStream purse")
+            .map((span) => attributes(span)["db.response.returned_rows"])
+
+        // Each step goes on from the state of the one before, also from page to page.
+        const all = yield* traced(Stream.runCollect(purses.history("p")))
+        assert.lengthOf(all.value, count)
+        let left = 0
+        for (const [i, { event, recorded, state }] of all.value.entries()) {
+          left += i + 1
+          assert.deepStrictEqual([event, recorded.version, state.left], [{ _tag: "Filled", by: i + 1 }, i + 1, left])
+        }
+        assert.strictEqual((yield* purses.state("p")).state.left, left)
+        assert.deepStrictEqual(pagesOf(all.spans), [1000, 1000, 500])
+
+        const two = yield* traced(Stream.runCollect(Stream.take(purses.history("p"), 2)))
+        assert.strictEqual(two.value[1]!.state.left, 3)
+        assert.deepStrictEqual(pagesOf(two.spans), [1000])
       })
     )
   )

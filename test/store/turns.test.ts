@@ -329,6 +329,12 @@ describe("commands of one stream", () => {
       yield* fork(Effect.andThen(settle, open))
       yield* store.withTransaction(counters.execute("b", 1))
       assert.strictEqual((yield* Fiber.join(waiting)).state.count, 2)
+
+      // What is known is the state before the transaction, also when it was committed.
+      assert.strictEqual((yield* store.withTransaction(counters.execute("a", 1))).state.count, 3)
+      calls.length = 0
+      assert.strictEqual((yield* counters.execute("a", 1)).state.count, 4)
+      assert.deepStrictEqual(calls, ["append 1", "load after 2", "append 1"])
     })
   )
 

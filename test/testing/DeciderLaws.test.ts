@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, BigDecimal, DateTime, Result, Schema, SchemaTransformation } from "effect"
-import { Decider, EventSchema, Upcaster } from "effect-decider"
+import { CommandSchema, Decider, EventSchema, Upcaster } from "effect-decider"
 import { DeciderLaws } from "effect-decider/testing"
 import { Cart, CartCommand, CartEvent, CartEvents, CartIsEmpty, CartRefusal, CartState } from "./fixtures/cart.ts"
 
@@ -98,6 +98,66 @@ describe("a decider that keeps the laws", () => {
       events: ["Flipped"],
       laws: ["evolve", "codec"]
     })
+  })
+  it("counts commands by what tells them apart", () => {
+    const kinds = (command: Schema.Schema<any> | Arbitrary.Arbitrary<any>) => {
+      const counted = Schema.TaggedUnion({ Counted: {} })
+      const decider = Decider.make({
+        initialState: 0,
+        decide: (_: any, _state: number) => Result.succeed([counted.cases.Counted.make({})]),
+        evolve: (state, _: typeof counted.Type) => (state + 1) % 5
+      })
+      const report = DeciderLaws.check({ decider, command, event: counted })
+      assert.isUndefined(report.failure, DeciderLaws.format(report))
+      return Object.keys(report.commands).sort()
+    }
+    const switches = Schema.Literals(["on", "off"])
+    const typed = Schema.Union([
+      Schema.Struct({ type: Schema.Literal("add"), n: Schema.Int, hint: Schema.optionalKey(Schema.Literal("x")) }),
+      Schema.Struct({ type: Schema.Literal("drop") })
+    ])
+    class Add extends Schema.TaggedClass<Add>()("Add", { n: Schema.Int }) {}
+    class Drop extends Schema.TaggedClass<Drop>()("Drop", {}) {}
+    assert.deepStrictEqual(kinds(typed), ["add", "drop"])
+    assert.deepStrictEqual(kinds(Schema.Union([Add, Drop])), ["Add", "Drop"])
+    // What is composed: by label, and by what tells the commands of the part apart.
+    assert.deepStrictEqual(kinds(CommandSchema.many(switches)), ["off", "on"])
+    assert.deepStrictEqual(
+      kinds(
+        CommandSchema.composeAll({ light: switches, count: Schema.Int, cart: typed, keyed: CommandSchema.many(Add) })
+      ),
+      ["cart.add", "cart.drop", "count", "keyed.Add", "light.off", "light.on"]
+    )
+    // A field that is only called like that one of composed commands.
+    const named = Schema.TaggedUnion({
+      Schedule: { command: switches, at: Schema.Int },
+      Record: { event: Schema.Struct({ name: Schema.String }) },
+      Note: { event: Schema.Option(Schema.Struct({ name: Schema.String })) },
+      Guess: { event: Schema.optionalKey(typed) }
+    })
+    assert.deepStrictEqual(kinds(named), ["Guess", "Note", "Record", "Schedule"])
+    const composed = CommandSchema.composeAll({ cart: Schema.Union([Add, Drop]), light: switches })
+    assert.deepStrictEqual(kinds(Arbitrary.schema(composed)), ["cart.Add", "cart.Drop", "light"])
+  })
+
+  it("misses a command that is told apart by its type alone", () => {
+    const added = Schema.TaggedUnion({ Added: {} })
+    const command = Schema.Union([
+      Schema.Struct({ type: Schema.Literal("add") }),
+      Schema.Struct({ type: Schema.Literal("drop") })
+    ])
+    const { failure } = DeciderLaws.check({
+      decider: Decider.make({
+        initialState: 0,
+        decide: ({ type }: typeof command.Type, _: number) =>
+          type === "add" ? Result.succeed([added.cases.Added.make({})]) : Result.fail("no" as const),
+        evolve: (state, _: typeof added.Type) => (state + 1) % 3
+      }),
+      command,
+      event: added,
+      runs: 20
+    })
+    assert.deepStrictEqual(failure, { _tag: "Unreached", commands: ["drop"], events: [], laws: [] })
   })
 })
 

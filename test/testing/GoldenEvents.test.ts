@@ -209,6 +209,16 @@ describe("GoldenEvents", () => {
     )
   })
 
+  it("has no samples that no store could hold", () => {
+    const text = Schema.Literals(["\u0000", "\ud800", "a"])
+    const fields = { text, more: Schema.Array(text) }
+    const golden = write(EventSchema.make({ event: Schema.TaggedUnion({ A: fields, B: fields, C: fields }) }))
+    const texts = JSON.parse(golden).events.flatMap(({ samples }: any) =>
+      samples.flatMap(({ text, more }: any) => [text, ...more])
+    )
+    assert.deepStrictEqual(new Set(texts), new Set(["a"]))
+  })
+
   it("tells what gives no samples", () => {
     const event = Schema.TaggedUnion({ ItemAdded: { sku: Schema.String.check(Schema.makeFilter(() => false)) } })
     assert.match(

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Result, Schema } from "effect"
-import { Category, Decider, EventSchema, Upcaster } from "effect-decider"
+import { Category, CommandSchema, Decider, EventSchema, Upcaster } from "effect-decider"
 import { GoldenFold } from "effect-decider/testing"
 
 const Command = Schema.TaggedUnion({ Open: {}, Book: { amount: Schema.Int }, Close: {} })
@@ -136,6 +136,37 @@ describe("GoldenFold", () => {
     assert.notStrictEqual(renewed, golden)
     assert.strictEqual(check({ category: wider, golden: renewed }), renewed)
     fails(() => check({ golden: renewed, category: category({ state: Wider }) }), /lead to another state/)
+  })
+
+  it("leaves out texts that no store holds, and goes on after them", () => {
+    const Note = Schema.TaggedUnion({ Note: { text: Schema.String } })
+    const Noted = Schema.TaggedUnion({ Noted: { text: Schema.String } })
+    const notes = (name: string) =>
+      Category.make(name, {
+        decider: Decider.make({
+          initialState: [] as ReadonlyArray<string>,
+          decide: ({ text }: typeof Note.Type) => Result.succeed([Noted.cases.Noted.make({ text })]),
+          evolve: (state: ReadonlyArray<string>, { text }: typeof Noted.Type) => [...state, text]
+        }),
+        events: EventSchema.make({ event: Noted, tags: ({ text }) => [`text:${text}`] }),
+        state: Schema.Array(Schema.String)
+      })
+    const text = GoldenFold.check({ category: notes("note"), command: Note, golden: undefined })
+    const { histories } = JSON.parse(text)
+    assert.strictEqual(histories.length, 10)
+    assert.isAbove(Math.max(...histories.map(({ events }: { events: Array<unknown> }) => events.length)), 5)
+    assert.notMatch(text, /\\u0000|\\ud[89a-f]/)
+    assert.strictEqual(GoldenFold.check({ category: notes("note"), golden: text }), text)
+    // The keys of `many` are texts that nobody gave a schema.
+    const Book = Category.make("book", {
+      decider: Decider.many(notes("note").decider),
+      events: EventSchema.many(notes("note").events),
+      state: Schema.HashMap(Schema.String, Schema.Array(Schema.String))
+    })
+    assert.notMatch(
+      GoldenFold.check({ category: Book, command: CommandSchema.many(Note), golden: undefined }),
+      /\\u0000|\\ud[89a-f]/
+    )
   })
 
   it("takes histories that are given, and wants every event in one", () => {

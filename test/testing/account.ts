@@ -54,8 +54,8 @@ export type Handler = CommandHandler.CommandHandler<AccountCommand, AccountState
 
 export const handler = CommandHandler.make({ category })
 
-/** Saves snapshots all the time. */
+/** Saves snapshots all the time, and records the refusals of commands with an id. */
 export const snapshotting = CommandHandler.make({
-  category: Category.make("account", { decider: Account, events, state: AccountState }),
+  category: Category.make("account", { decider: Account, events, refusal: TooLittle, state: AccountState }),
   snapshot: { every: 2 }
 })

@@ -17,7 +17,7 @@ export const initialStates = (parts: Parts): any => {
   return states
 }
 
-/** An event goes to the one part it is labelled with. One look-up, however many parts there are. */
+/** An event goes to the one part it is labelled with. The states are copied only when it changes one. */
 export const evolveLabelled =
   (parts: Parts) =>
   (states: any, { _tag, event }: any) => {
@@ -32,7 +32,7 @@ export const evolveLabelled =
     return next
   }
 
-/** An event goes to every part. */
+/** An event goes to every part. The states are copied once at most. */
 export const evolveAll = (parts: Parts) => {
   const labels = Object.keys(parts)
   return (states: any, event: any) => {

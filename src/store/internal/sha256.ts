@@ -22,6 +22,6 @@ export const bytes = (text: string): Effect.Effect<Uint8Array> =>
 export const hex = (text: string): Effect.Effect<string> => Effect.map(bytes(text), Hex.encode)
 
 // No part of the language, but of every platform that Effect runs on: its own modules need it.
-declare const TextEncoder: new () => { readonly encode: (text: string) => Uint8Array }
+declare const TextEncoder: new () => { readonly encode: (text: string) => Uint8Array<ArrayBuffer> }
 
 const encoder = /*#__PURE__*/ new TextEncoder()

@@ -3,7 +3,7 @@
  */
 import * as Result from "effect/Result"
 import { show } from "../show.ts"
-import { tagOf } from "./tags.ts"
+import { type Kind, kindOf, nameOf } from "./tags.ts"
 import type { Setup } from "./setup.ts"
 
 export interface Tally {
@@ -17,7 +17,7 @@ export interface Tally {
   readonly laws: ReadonlyMap<string, number>
 }
 
-export const make = (literals: ReadonlySet<string>): Tally => {
+export const make = (kinds: ReadonlyArray<Kind>): Tally => {
   const states = new Set<string>()
   const asked = new Map<string, number>()
   const accepted = new Map<string, number>()
@@ -35,12 +35,12 @@ export const make = (literals: ReadonlySet<string>): Tally => {
       check: (law) => add(laws, law),
       state: (state) => states.add(show(state, Infinity)),
       asked: (command, answer) => {
-        const tag = tagOf(command, literals)
+        const tag = kindOf(command, kinds)
         add(asked, tag)
         if (Result.isSuccess(answer)) {
           add(accepted, tag)
         } else {
-          add(refusals, tagOf(answer.failure))
+          add(refusals, nameOf(answer.failure))
         }
       },
       stored: (stored) => add(events, stored.type)
