@@ -16,6 +16,8 @@
  *   again.
  * - The database knows which projections are inline. Every append that is not given to them fails with `InlineMissing` and
  *   writes nothing, also that of a program that is older than they are. So no read model ever lacks an event.
+ * - The first one in a PostgreSQL database creates a trigger, for which the user of the database must own the table of events.
+ * - Partitions are for a `Projector`; here they mean nothing.
  * - An import takes in its batches one by one while nobody else appends. A tombstone is no event.
  *
  * @since 0.1.0

@@ -30,7 +30,7 @@ import type * as Scope from "effect/Scope"
 import { EventStore } from "../store/EventStore.ts"
 import * as Position from "../store/Position.ts"
 import { InvalidRequest, type ReadError, type StoreUnavailable } from "../store/StoreError.ts"
-import { type Active, ActiveProjections } from "./ActiveProjections.ts"
+import { ActiveProjections } from "./ActiveProjections.ts"
 import { Consumers, type Parked, type ParkedOptions } from "./Consumers.ts"
 import { DocumentStore } from "./DocumentStore.ts"
 import * as Consuming from "./internal/consuming.ts"
@@ -38,6 +38,7 @@ import { Knowing } from "./internal/knowing.ts"
 import * as Making from "./internal/making.ts"
 import * as Names from "./internal/names.ts"
 import * as Partitions from "./internal/partitions.ts"
+import * as Registering from "./internal/registering.ts"
 import * as Standings from "./internal/standings.ts"
 import * as Switching from "./internal/switching.ts"
 import * as Versions from "./internal/versions.ts"
@@ -251,8 +252,8 @@ export const make = Effect.fnUntraced(function* <R = never>(
   const { onChange = "rebuild", previous = "keep" } = options
   // Of each projection the version after which none is run.
   const refused = new Map<string, number>()
-  for (const newest of newestOf(projections)) {
-    const found = yield* registered(newest)
+  for (const newest of Registering.newestOf(projections)) {
+    const found = yield* Registering.registered(newest)
     const older = projections.filter(({ name, version }) => name === newest.name && version < newest.version)
     if (found.version < newest.version && onChange === "rebuild") {
       const versions = { store, active, consumers }
@@ -399,38 +400,6 @@ export const make = Effect.fnUntraced(function* <R = never>(
         isAny
       )
   })
-})
-
-/** The newest version of each projection that is there. */
-const newestOf = <P extends Named>(projections: ReadonlyArray<P>): ReadonlyArray<P> => {
-  const newest = new Map<string, P>()
-  for (const projection of projections) {
-    if (projection.version > (newest.get(projection.name)?.version ?? 0)) {
-      newest.set(projection.name, projection)
-    }
-  }
-  return Array.from(newest.values())
-}
-
-/** Notes that a Projector runs it, unless it is made inline. Answers which version is the one to read. */
-const registered = Effect.fnUntraced(function* ({
-  name,
-  version
-}: Named): Effect.fn.Return<Active, ProjectorError, ActiveProjections> {
-  const active = yield* ActiveProjections
-  while (true) {
-    const found = yield* active.get(name)
-    if (found?.isInline === true) {
-      const issue =
-        `its version ${found.version} is made inline, with each append; give this one another name, or take that one away ` +
-        "with `Inline.deactivate`"
-      return yield* new ProjectionChanged({ projection: name, version, active: found.version, issue })
-    }
-    const first = { name, version, isInline: false }
-    if (found !== undefined || (yield* active.activate(first, undefined))) {
-      return found ?? first
-    }
-  }
 })
 
 const byPosition = (parked: ReadonlyArray<Parked>): ReadonlyArray<Parked> =>

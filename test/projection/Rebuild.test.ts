@@ -28,7 +28,7 @@ import {
 import * as SqlProjection from "effect-decider/layers/SqlProjection"
 import { EventStore } from "../../src/store/EventStore.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
-import { type Services, stores } from "./stores.ts"
+import { type Services, silently, stores } from "./stores.ts"
 
 const { Any } = ExpectedVersion
 
@@ -66,7 +66,8 @@ const started = <I, A, E>(services: Services, service: Context.Key<I, A>, layer:
     const stop = Scope.close(scope, Exit.void)
     yield* Effect.addFinalizer(() => stop)
     const context = yield* Layer.buildWithScope(Layer.fresh(layer) as Layer.Layer<I, E>, scope).pipe(
-      Effect.provideContext(services.context)
+      Effect.provideContext(services.context),
+      silently
     )
     return { service: Context.get(context, service), stop }
   })
