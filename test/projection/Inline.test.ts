@@ -173,7 +173,7 @@ for (const [name, opened] of Object.entries(stores)) {
           // What is said of one append is not said of the next one.
           old.withTransaction(Effect.andThen(old.append(write()), one.store.append(write())))
         ]) {
-          const missing = yield* Effect.flip(append as Effect.Effect<unknown, StoreError.AppendError>)
+          const missing = yield* Effect.flip<unknown, StoreError.AppendError, never>(append)
           assert.deepStrictEqual(missing._tag === "InlineMissing" && missing.projections, ["sums/1"])
         }
         const imported = {

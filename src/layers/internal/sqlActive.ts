@@ -120,8 +120,8 @@ export const make = (sql: SqlClient, dialect: Dialect): ActiveProjections["Servi
         ),
         ([row]) =>
           row && {
-            lease: { consumer, holder, duration, epoch: BigInt(row[1] as bigint) },
-            position: Position.make(BigInt(row[0] as bigint))
+            lease: { consumer, holder, duration, epoch: BigInt(row[1] as number) },
+            position: Position.make(BigInt(row[0] as number))
           }
       ),
     clear: (collection, limit) =>

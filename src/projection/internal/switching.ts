@@ -9,6 +9,7 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Schedule from "effect/Schedule"
 import * as Position from "../../store/Position.ts"
 import type { ReadError, TransactionError } from "../../store/StoreError.ts"
 import type { Active } from "../ActiveProjections.ts"
@@ -93,7 +94,9 @@ const once = Effect.fnUntraced(function* <R>(
         }
         return yield* store.withTransaction(
           Effect.gen(function* () {
-            if (!(yield* active.activate({ ...projection, isInline: false }, found))) {
+            if (
+              !(yield* active.activate({ name: projection.name, version: projection.version, isInline: false }, found))
+            ) {
               return false
             }
             // Only now: while this waited, somebody may have removed it.
@@ -116,7 +119,11 @@ const once = Effect.fnUntraced(function* <R>(
   }
   if (previous === "drop") {
     const old = older.find(({ version }) => version === found.version)
-    yield* Versions.remove(tools, found, old === undefined ? Effect.void : handled(Versions.tearDown(active, old)))
+    const tearDown = old === undefined ? Effect.void : handled(Versions.tearDown(active, old))
+    yield* Versions.remove(tools, found, tearDown).pipe(
+      Effect.tapError(({ message }) => Effect.logWarning(`${Names.consumerOf(found)} is not dropped yet: ${message}`)),
+      Effect.retry(Schedule.spaced("1 second"))
+    )
   }
   return "done" as const
 })

@@ -69,7 +69,7 @@ export const remove = <E, R>(
         // So that it does not become another one meanwhile.
         yield* active.activate(found, found)
       }
-      const ours = [...(yield* standings(consumers, { name, version })).map(({ consumer }) => consumer)]
+      const ours = (yield* standings(consumers, { name, version })).map(({ consumer }) => consumer)
       const isAny = yield* forget(active, consumers, [...ours, Names.inlineConsumerOf({ name, version })])
       const now = yield* active.get(name)
       if (now?.version === version) {
