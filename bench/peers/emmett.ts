@@ -47,7 +47,7 @@ const project = async (url: string, keys: number) => {
       canHandle: ["ItemAdded"],
       // Its types do not say that it is there.
       getDocumentId: ({ metadata }) =>
-        `key-${BigInt((metadata as unknown as { readonly globalPosition: bigint }).globalPosition) % BigInt(keys)}`,
+        `key-${BigInt((metadata as unknown as { readonly globalPosition: string | bigint }).globalPosition) % BigInt(keys)}`,
       initialState: () => ({ count: 0 }),
       evolve: ({ count }: { readonly count: number }) => ({ count: count + 1 })
     })

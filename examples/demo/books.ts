@@ -1,143 +1,223 @@
 /**
- * The read model: the shop's books, folded from every event in the order it was recorded.
+ * The shop's books: read models that are kept up in the database while customers are served, and an audit of them.
  */
-import { Effect, Result, Stream } from "effect"
-import { Category, EventStore, Position, type RecordedEvent, StreamId } from "effect-decider"
+import { Effect, Option, Schema } from "effect"
+import {
+  EventSchema,
+  EventStore,
+  MemoryProjection,
+  type Position,
+  Projection,
+  Projector,
+  ReadModel,
+  View
+} from "effect-decider"
+import { isDeepStrictEqual } from "node:util"
 import { DayCategory, JarCategory, OrderCategory, StockCategory, WalletCategory } from "./shop.ts"
 
-export interface Line {
-  delivered: number
-  sold: number
-  revenue: number
+const parts = {
+  stock: StockCategory.events,
+  wallet: WalletCategory.events,
+  order: OrderCategory.events,
+  jar: JarCategory.events,
+  day: DayCategory.events
 }
+const ShopEvents = EventSchema.composeAll(parts)
+type ShopEvent = EventSchema.EventSchema.Event<typeof ShopEvents>
 
-/** Mutable on purpose: one writer, thousands of events. */
-export interface Books {
-  position: Position.Position
-  events: number
-  /** The last day that was opened, and whether it is still open. */
-  day: number
-  open: boolean
-  ordersToday: number
-  /** Orders decided on, by id: placed for so much, or declined. */
-  readonly placed: Map<string, number>
-  readonly declined: Map<string, string>
-  readonly products: Map<string, Line>
-  /** What wallets were charged, by order. */
-  readonly charged: Map<string, number>
-  readonly balances: Map<string, number>
-  /** The orders that a coin was dropped for. */
-  readonly tipped: Set<string>
-}
+// How the shop is doing, one document --------------------------------------------------------------------------------
 
-export const empty = (): Books => ({
-  position: Position.origin,
-  events: 0,
-  day: 0,
-  open: false,
-  ordersToday: 0,
-  placed: new Map(),
-  declined: new Map(),
-  products: new Map(),
-  charged: new Map(),
-  balances: new Map(),
-  tipped: new Set()
-})
+const Now = Schema.Struct({ events: Schema.Int, day: Schema.Int, isOpen: Schema.Boolean, orders: Schema.Int })
+const before: typeof Now.Type = { events: 0, day: 0, isOpen: false, orders: 0 }
 
-/** Folds on what was recorded since the books were last brought up to date. */
-export const update = Effect.fn("books.update")(function* (books: Books) {
-  const store = yield* EventStore.EventStore
-  yield* Stream.runForEach(store.read({ after: books.position }), (event) => Effect.fromResult(record(books, event)))
-  return books
-})
-
-/** Folds on until a place in the log. Another demo's open transaction may hide it for a while: nothing is ever skipped. */
-export const updateTo = Effect.fn("books.updateTo")(function* (books: Books, position: Position.Position) {
-  const store = yield* EventStore.EventStore
-  yield* store.changes.pipe(
-    Stream.takeUntil((head) => head >= position),
-    Stream.runForEach(() => update(books))
-  )
-})
-
-const record = (books: Books, event: RecordedEvent.RecordedEvent) =>
-  Result.gen(function* () {
-    const id = StreamId.entityId(event.stream)
-    books.position = event.position
-    books.events++
-    switch (StreamId.category(event.stream)) {
-      case StockCategory.name: {
-        const line = books.products.get(id) ?? { delivered: 0, sold: 0, revenue: 0 }
-        books.products.set(id, line)
-        for (const stock of yield* Category.decode(StockCategory, event)) {
-          line[stock._tag === "Delivered" ? "delivered" : "sold"] += stock.units
-        }
-        return
+/** The day, and how many events there are. An event that counted twice, or not at all, would be seen here first. */
+export const Shop = Projection.documents({
+  name: "shop",
+  source: { events: ShopEvents },
+  view: View.make({
+    initialState: before,
+    evolve: (now: typeof Now.Type, { event }: ShopEvent): typeof Now.Type => {
+      const events = now.events + 1
+      switch (event._tag) {
+        case "DayOpened":
+          return { events, day: event.day, isOpen: true, orders: event.orders }
+        case "DayClosed":
+          return { ...now, events, isOpen: false }
+        default:
+          return { ...now, events }
       }
-      case WalletCategory.name:
-        for (const wallet of yield* Category.decode(WalletCategory, event)) {
-          const sign = wallet._tag === "ToppedUp" ? 1 : -1
-          books.balances.set(id, (books.balances.get(id) ?? 0) + sign * wallet.amount)
-          if (wallet._tag === "Charged") {
-            books.charged.set(wallet.order, (books.charged.get(wallet.order) ?? 0) + wallet.amount)
-          }
-        }
-        return
-      case OrderCategory.name:
-        for (const order of yield* Category.decode(OrderCategory, event)) {
-          if (order._tag === "OrderDeclined") {
-            books.declined.set(id, order.reason)
-          } else {
-            books.placed.set(id, order.total)
-            books.products.get(order.product)!.revenue += order.total
-          }
-        }
-        return
-      case JarCategory.name:
-        for (const { order } of yield* Category.decode(JarCategory, event)) {
-          books.tipped.add(order)
-        }
-        return
-      case DayCategory.name:
-        for (const day of yield* Category.decode(DayCategory, event)) {
-          books.day = day.day
-          books.open = day._tag === "DayOpened"
-          if (day._tag === "DayOpened") {
-            books.ordersToday = day.orders
-          }
-        }
-        return
     }
-  })
+  }),
+  key: () => "now",
+  state: Now
+})
 
-/** What is wrong with the books; nothing, whatever happened to the program. */
-export const audit = (books: Books): ReadonlyArray<string> => {
+// What became of each tea ---------------------------------------------------------------------------------------------
+
+const Line = Schema.Struct({ delivered: Schema.Int, sold: Schema.Int, revenue: Schema.Int })
+export type Line = typeof Line.Type
+const nothing: Line = { delivered: 0, sold: 0, revenue: 0 }
+
+export const Teas = Projection.documents({
+  name: "teas",
+  source: { events: EventSchema.composeAll({ stock: parts.stock, order: parts.order }) },
+  view: View.make({
+    initialState: nothing,
+    evolve: (line: Line, { event }: Extract<ShopEvent, { _tag: "stock" | "order" }>): Line => {
+      switch (event._tag) {
+        case "Delivered":
+          return { ...line, delivered: line.delivered + event.units }
+        case "Sold":
+          return { ...line, sold: line.sold + event.units }
+        case "OrderPlaced":
+          return { ...line, revenue: line.revenue + event.total }
+        default:
+          return line
+      }
+    }
+  }),
+  key: ({ event: { event }, id }) =>
+    event._tag === "OrderPlaced" ? event.product : event._tag === "OrderDeclined" ? undefined : id,
+  state: Line
+})
+
+// What became of each order, by three deciders that know nothing of each other ----------------------------------------
+
+const Decided = Schema.Struct({
+  /** What it was placed for. */
+  placed: Schema.NullOr(Schema.Int),
+  /** Why it was declined. */
+  declined: Schema.NullOr(Schema.String),
+  /** What the wallet was charged. */
+  charged: Schema.Int,
+  coins: Schema.Int
+})
+const undecided: typeof Decided.Type = { placed: null, declined: null, charged: 0, coins: 0 }
+
+export const Orders = Projection.documents({
+  name: "orders",
+  source: { events: EventSchema.composeAll({ wallet: parts.wallet, order: parts.order, jar: parts.jar }) },
+  view: View.make({
+    initialState: undecided,
+    evolve: (order: typeof Decided.Type, { event }: Extract<ShopEvent, { _tag: "wallet" | "order" | "jar" }>) => {
+      switch (event._tag) {
+        case "OrderPlaced":
+          return { ...order, placed: event.total }
+        case "OrderDeclined":
+          return { ...order, declined: event.reason }
+        case "Charged":
+          return { ...order, charged: order.charged + event.amount }
+        case "CoinDropped":
+          return { ...order, coins: order.coins + 1 }
+        default:
+          return order
+      }
+    }
+  }),
+  key: ({ event: { _tag, event }, id }) => (_tag === "order" ? id : "order" in event ? event.order : undefined),
+  state: Decided
+})
+
+// What is left in each wallet -----------------------------------------------------------------------------------------
+
+export const Balances = Projection.documents({
+  name: "balances",
+  source: WalletCategory,
+  view: WalletCategory.decider,
+  key: ({ id }) => id,
+  state: Schema.Int
+})
+
+export const all = [Shop, Teas, Orders, Balances] as const
+
+/** Runs them. A process that was killed holds them up for a second. */
+export const layer = Projector.layer(all, { lease: "1 second" })
+
+/** Waits until all that was recorded up to a place in the log is in the books. */
+export const upTo = Effect.fn("books.upTo")(function* (position: Position.Position) {
+  const projector = yield* Projector.Projector
+  yield* projector.waitFor(all, position, { timeout: "2 minutes" })
+})
+
+/** All documents of a read model whose keys begin so, page by page. */
+export const list = Effect.fn("books.list")(function* <State, Event>(
+  projection: Projection.Documents<State, Event>,
+  prefix = ""
+) {
+  const model = yield* ReadModel.make(projection)
+  const found = new Map<string, State>()
+  for (let after: string | undefined = undefined; ;) {
+    const page: ReadonlyArray<ReadModel.Found<State>> = yield* model.list({ prefix, after, limit: 500 })
+    for (const { key, state } of page) {
+      found.set(key, state)
+    }
+    if (page.length < 500) {
+      return found
+    }
+    after = page.at(-1)!.key
+  }
+})
+
+export const now = Effect.gen(function* () {
+  const model = yield* ReadModel.make(Shop)
+  return Option.getOrElse(yield* model.get("now"), () => before)
+})
+
+/**
+ * What is wrong with the books; nothing, whatever happened to the program. `undefined` when another demo goes on writing, so that
+ * two read models cannot be read at the same place in the log.
+ */
+export const audit = Effect.gen(function* () {
+  const store = yield* EventStore.EventStore
+  for (let tries = 0; tries < 20; tries++) {
+    const head = yield* store.head
+    yield* upTo(head)
+    const problems = [...(yield* contradictions), ...(yield* Effect.forEach(all, differences)).flat()]
+    if (head === (yield* store.head)) {
+      return problems
+    }
+    yield* Effect.sleep("100 millis")
+  }
+  return undefined
+})
+
+/** What cannot be in a shop. */
+const contradictions = Effect.gen(function* () {
   const problems: Array<string> = []
-  for (const [product, { delivered, sold }] of books.products) {
+  for (const [tea, { delivered, sold }] of yield* list(Teas)) {
     if (sold > delivered) {
-      problems.push(`${product}: sold ${sold} of ${delivered}`)
+      problems.push(`${tea}: sold ${sold} of ${delivered}`)
     }
   }
-  for (const [customer, balance] of books.balances) {
+  for (const [customer, balance] of yield* list(Balances)) {
     if (balance < 0) {
       problems.push(`${customer}: overdrawn by ${-balance}`)
     }
   }
-  for (const [order, total] of books.placed) {
-    if (books.charged.get(order) !== total) {
-      problems.push(`order ${order}: placed for ${total}, charged ${books.charged.get(order) ?? 0}`)
+  const { isOpen } = yield* now
+  for (const [order, { charged, coins, placed }] of yield* list(Orders)) {
+    if (charged !== (placed ?? 0)) {
+      problems.push(`order ${order}: placed for ${placed ?? 0}, charged ${charged}`)
     }
-  }
-  // While a day is open elsewhere, coins may be on their way.
-  for (const order of books.open ? [] : books.placed.keys()) {
-    if (!books.tipped.has(order)) {
-      problems.push(`order ${order}: no coin in the tip jar`)
-    }
-  }
-  for (const order of books.charged.keys()) {
-    if (!books.placed.has(order)) {
-      problems.push(`order ${order}: charged, but never placed`)
+    // While a day is open elsewhere, coins may be on their way.
+    const due = placed === null ? 0 : 1
+    if (coins > due || (coins < due && !isOpen)) {
+      problems.push(`order ${order}: ${coins} coins in the tip jar`)
     }
   }
   return problems
-}
+})
+
+/** Where the documents in the database differ from what the same definition makes of all events from the first one on. */
+const differences = Effect.fn("books.differences")(function* (projection: Projection.Documents<any, any>) {
+  const store = yield* EventStore.EventStore
+  const anew = yield* MemoryProjection.make(projection)
+  const made = new Map(yield* anew.waitFor(yield* store.head))
+  const kept = yield* list(projection)
+  return [...new Set([...made.keys(), ...kept.keys()])]
+    .filter((key) => !isDeepStrictEqual(made.get(key), kept.get(key)))
+    .map(
+      (key) =>
+        `${projection.name}, ${key}: ${JSON.stringify(kept.get(key))}, by the events ${JSON.stringify(made.get(key))}`
+    )
+}, Effect.scoped)

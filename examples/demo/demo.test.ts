@@ -114,6 +114,7 @@ describe("demo", () => {
         assert.isAtLeast(left, 1)
         assert.include(resumed.printed, "240 of 240 served")
         assert.include(resumed.printed, "the books agree")
+        assert.include(resumed.printed, "the same comes of folding all events anew")
 
         const next = await demo(folder, orders)
         assert.strictEqual(next.code, 0, next.printed)

@@ -14,8 +14,8 @@ import type { EventSchema } from "../decider/EventSchema.ts"
 import type { View } from "../decider/View.ts"
 import type { Entry } from "../store/Category.ts"
 import * as Criteria from "../store/Criteria.ts"
-import * as Json from "../store/internal/json.ts"
 import * as Stored from "../store/internal/stored.ts"
+import * as Names from "./internal/names.ts"
 
 /**
  * Where the events come from, and how they are read. A `Category` is one. Without a `name`, events of all categories.
@@ -195,11 +195,9 @@ export const of = <Event>(options: SourceOptions<Event>): Omit<Projection<never,
   const refuse = (issue: string): never => {
     throw new Error(`Projection ${JSON.stringify(name)}: ${issue}.`)
   }
-  if (name === "") {
-    refuse("it has no name; give it one that no other has")
-  }
-  if (!isStorable(name)) {
-    refuse("no store can hold that name; give it one of at most 200 bytes")
+  const issue = Names.issueOf(name)
+  if (issue !== undefined) {
+    refuse(issue)
   }
   if (!Number.isSafeInteger(version) || version < 1) {
     refuse(`${version} is no version; count from 1`)
@@ -211,9 +209,6 @@ export const of = <Event>(options: SourceOptions<Event>): Omit<Projection<never,
   const criteria = options.criteria ?? (source.name === undefined ? known : Criteria.all)
   return { name, version, source, criteria }
 }
-
-const isStorable = (name: string): boolean =>
-  name.isWellFormed() && !name.includes("\u0000") && Json.utf8Length(name) <= 200
 
 /**
  * Defines a read model of one state per key.

@@ -61,8 +61,9 @@ export interface ReactionOptions {
  *
  * - What it appends, and the commands it executes, have the event as their cause: `Metadata.causedBy`, on top of the current
  *   metadata.
- * - It belongs to the trace of the event, as a span `process <name>` of kind `consumer`. The span that is current already,
- *   that of a batch for example, is linked. An event without a trace context is processed under the current span.
+ * - It belongs to the trace of the event, as a span `process <name>` of kind `consumer`: below the span that led to the event, and
+ *   linked to it. The span that is current already, that of a batch for example, is linked too. An event without a trace
+ *   context is processed under the current span.
  *
  * Without a tracer there is no span, and what it appends still carries the trace on.
  *
@@ -111,7 +112,10 @@ export const reaction: {
       return Effect.withSpan(caused, `process ${name}`, {
         kind: "consumer",
         parent: cause ?? around,
-        links: cause === undefined || around === undefined ? [] : [{ span: around, attributes: {} }],
+        // OpenTelemetry wants the link in any case; the parent is up to us.
+        links: [cause, around].flatMap((span) =>
+          cause === undefined || span === undefined ? [] : [{ span, attributes: {} }]
+        ),
         attributes: {
           "messaging.system": "effect_decider",
           "messaging.operation.name": "process",

@@ -4,7 +4,16 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Metric, Option, Redacted, Result, Schema, Stream } from "effect"
-import { Category, CommandHandler, Decider, EventSchema, EventStore, ExpectedVersion, Tracing } from "effect-decider"
+import {
+  Category,
+  CommandHandler,
+  Criteria,
+  Decider,
+  EventSchema,
+  EventStore,
+  ExpectedVersion,
+  Tracing
+} from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
 import * as PgEventStore from "effect-decider/layers/PgEventStore"
 import * as SqliteEventStore from "effect-decider/layers/SqliteEventStore"
@@ -94,6 +103,8 @@ describe("group commit", () => {
             Effect.gen(function* () {
               yield* Effect.withSpan(append, "alone")
               yield* Effect.forEach([1, 2, 3, 4, 5, 6], () => append, { concurrency: "unbounded" })
+              const read = store.readPage({ criteria: Criteria.tags("a") })
+              yield* Effect.all([read, read, read], { concurrency: "unbounded" })
             })
           )
         }).pipe(traced)
@@ -111,6 +122,10 @@ describe("group commit", () => {
           trees(spans).find(([name]) => name === "commit")!.length,
           2,
           "the statement belongs to the batch"
+        )
+        assert.sameMembers(
+          find(spans, "read together").links.map(({ span }) => span.spanId),
+          spans.filter(({ name }) => name === "read").map(({ spanId }) => spanId)
         )
         const batches = spans.filter(({ name }) => name === "commit")
         assert.deepStrictEqual(

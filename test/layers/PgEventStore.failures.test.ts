@@ -14,7 +14,9 @@ import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import * as Criteria from "../../src/store/Criteria.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import { Any, Exact, NoStream, StreamExists } from "../../src/store/ExpectedVersion.ts"
-import { CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
+import { origin } from "../../src/store/Position.ts"
+import { AppendConditionFailed, CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
+import type { StreamId } from "../../src/store/StreamId.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
 import { deafClient } from "./fixtures/pgDeaf.ts"
@@ -114,30 +116,35 @@ describe("PgEventStore, failures", () => {
     })
   )
 
-  it.live("a group of appends whose acknowledgement is lost: each finds out by itself", () =>
+  it.live("a group of appends, some with conditions, whose acknowledgement is lost: each finds out by itself", () =>
     Effect.gen(function* () {
       const config = yield* Postgres.database
       const { store: other } = yield* open(config)
       const { config: deaf, ears } = deafClient(config)
       const { store } = yield* open(deaf)
       const streams = Array.from({ length: 20 }, () => newStream())
-      yield* store.append(write(streams[0]!, NoStream, newEvent()))
+      const event = (tag: string) => newEvent({ tags: ["all", tag] })
+      const { positions } = yield* store.append(write(streams[0]!, NoStream, event(streams[0]!)))
+      // Every other one forbids events like its own, which it then finds there; and one what is there already.
+      const conditionOf = (tag: string) => ({ failIfEventsMatch: Criteria.tags(tag), after: origin })
+      const append = (stream: StreamId, i: number) => {
+        const condition = i % 2 === 0 ? undefined : conditionOf(i === 3 ? streams[0]! : stream)
+        return Effect.result(store.append(write(stream, NoStream, event(stream)), { condition }))
+      }
       ears.deaf = true
-      const fiber = yield* Effect.forkChild(
-        Effect.forEach(streams, (stream) => Effect.result(store.append(write(stream, NoStream, newEvent()))), {
-          concurrency: "unbounded"
-        })
-      )
+      const fiber = yield* Effect.forkChild(Effect.forEach(streams, append, { concurrency: "unbounded" }))
       while ((yield* other.streamVersion(streams[1]!)) === 0) {
         yield* Effect.sleep(5)
       }
       ears.deaf = false
       const [first, ...rest] = yield* Fiber.join(fiber)
       assert.isTrue(Result.isFailure(first!) && first.failure instanceof VersionConflict)
+      const [forbidden] = rest.splice(2, 1)
+      assert.deepStrictEqual(forbidden, Result.fail(new AppendConditionFailed({ position: positions[0]! })))
       for (const result of rest) {
         assert.isTrue(Result.isSuccess(result) && result.success.version === 1 && result.success.repeated)
       }
-      assert.lengthOf((yield* store.readPage()).events, 20)
+      assert.lengthOf((yield* store.readPage()).events, 19)
     })
   )
 

@@ -12,7 +12,9 @@ import * as Scope from "effect/Scope"
 import * as MemoryEventStore from "../../src/layers/MemoryEventStore.ts"
 import type { Write } from "../../src/store/EventStore.ts"
 import { Any, Exact, type ExpectedVersion, NoStream, StreamExists } from "../../src/store/ExpectedVersion.ts"
-import { CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
+import * as Criteria from "../../src/store/Criteria.ts"
+import { origin, type Position } from "../../src/store/Position.ts"
+import { AppendConditionFailed, CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
 import { heldOpen, newEvent, newEvents, newStream, open, type Store, waiting, write } from "./fixtures/pg.ts"
@@ -90,29 +92,47 @@ describe("PgEventStore, group commit", () => {
     })
   )
 
-  it.live("the answers are those of a store that does one after the other", () =>
+  it.live("the answers are those of a store that does one after the other, with conditions too", () =>
     Effect.gen(function* () {
       const { sql, store } = yield* open(yield* Postgres.database)
       const model = yield* MemoryEventStore.make
+      const tags = range(200).map((n) => `t${n}`)
+      const tagged = () => newEvent({ tags: pick([[], [pick(tags)], [...new Set([pick(tags), pick(tags)])]]) })
       let appends = 0
+      let forbidden = 0
       for (let round = 0; round < 30; round++) {
         const streams = range(40).map(() => newStream())
-        const writes: Array<Write> = []
+        const asked: Array<readonly [write: Write, criteria: Criteria.Criteria | undefined]> = []
         const expectations: ReadonlyArray<ExpectedVersion> = [Any, Any, NoStream, StreamExists, ...range(6).map(Exact)]
         const earlier = new Map<string, Array<Write>>()
         for (let n = 0; n < 300; n++) {
           const stream = pick(streams)
           const before = earlier.get(stream) ?? []
-          const old = pick(before.length > 0 ? before : [write(stream, NoStream, newEvent())])
-          const events = pick([newEvents(pick([1, 1, 1, 2, 3])), old.events, [old.events[0]!, newEvent()]])
+          const old = pick(before.length > 0 ? before : [write(stream, NoStream, tagged())])
+          const events = pick([range(pick([1, 1, 1, 2, 3])).map(tagged), old.events, [old.events[0]!, tagged()]])
           const one = write(stream, Math.random() < 0.5 ? old.expected : pick(expectations), ...events)
           earlier.set(stream, [...before, one])
-          writes.push(one)
+          const item = { tags: pick([[pick(tags)], [pick(tags), pick(tags)]] as const) }
+          const criteria = pick([
+            Criteria.anyOf(item),
+            Criteria.anyOf(item, { tags: [pick(tags)], types: ["Happened"] })
+          ])
+          asked.push([one, Math.random() < 0.4 ? criteria : undefined])
         }
-        const expected = yield* Effect.forEach(writes, (one) => Effect.result(model.append(one)))
-        const actual = yield* concurrently(writes, (one) => Effect.result(store.append(one)))
+        const appendTo =
+          (to: Pick<Store, "append">, after: Position) =>
+          ([one, criteria]: (typeof asked)[number]) =>
+            Effect.result(
+              to.append(one, criteria === undefined ? {} : { condition: { failIfEventsMatch: criteria, after } })
+            )
+        const expected = yield* Effect.forEach(asked, appendTo(model, yield* model.head))
+        const actual = yield* concurrently(asked, appendTo(store, yield* store.head))
+        // Positions are not the same, for who has nothing to do with each other may come in any order.
         const comparable = (result: (typeof actual)[number]) =>
-          Result.map(result, ({ positions, ...rest }) => ({ ...rest, count: positions.length }))
+          Result.mapBoth(result, {
+            onFailure: (error) => (error instanceof AppendConditionFailed ? error._tag : error),
+            onSuccess: ({ positions, ...rest }) => ({ ...rest, count: positions.length })
+          })
         assert.deepStrictEqual(actual.map(comparable), expected.map(comparable))
         for (const stream of streams) {
           const { events } = yield* model.load(stream)
@@ -123,7 +143,11 @@ describe("PgEventStore, group commit", () => {
           )
         }
         appends += actual.filter((result) => Result.isSuccess(result) && !result.success.repeated).length
+        forbidden += actual.filter(
+          (result) => Result.isFailure(result) && result.failure instanceof AppendConditionFailed
+        ).length
       }
+      assert.isAbove(forbidden, 100)
       assert.isBelow(yield* commits(sql), appends / 2)
     })
   )
@@ -291,10 +315,18 @@ describe("PgEventStore, group commit", () => {
       for (let round = 0; round < 20; round++) {
         const appends = yield* Effect.forEach(range(50), (i) => {
           const stream = newStream()
-          return Effect.map(
-            Effect.forkChild(store.append(write(stream, NoStream, newEvent())).pipe(Effect.delay(Math.random() * 3))),
-            (fiber) => ({ i, stream, fiber })
-          )
+          const failIfEventsMatch = Criteria.tags(`${round}:${i}`)
+          const append =
+            i % 2 === 0
+              ? store.append(write(stream, NoStream, newEvent({ tags: ["all"] })))
+              : store.append(write(stream, NoStream, newEvent({ tags: [`${round}:${i}`, "all"] })), {
+                  condition: { failIfEventsMatch, after: origin }
+                })
+          return Effect.map(Effect.forkChild(Effect.delay(append, Math.random() * 3)), (fiber) => ({
+            i,
+            stream,
+            fiber
+          }))
         })
         yield* Effect.sleep(Math.random() * 4)
         yield* concurrently(
@@ -328,25 +360,32 @@ describe("PgEventStore, group commit", () => {
         )
       )
       let repeats = 0
-      const caller = (expected: (version: number) => ExpectedVersion) =>
+      const caller = (expected: (version: number) => ExpectedVersion, isConditional: boolean) =>
         Effect.gen(function* () {
           const stream = newStream()
           const ids: Array<string> = []
+          let after = origin
           while (performance.now() < end) {
-            const events = newEvents(pick([1, 1, 2]))
+            const events = range(pick([1, 1, 2])).map(() => newEvent({ tags: isConditional ? [stream, "all"] : [] }))
+            // Nobody else writes the tag, so only an answer that was lost could come between.
+            const condition = isConditional ? { failIfEventsMatch: Criteria.tags(stream), after } : undefined
             // The store could not be asked at all: the same again.
-            const written = yield* Effect.retry(victim.store.append(write(stream, expected(ids.length), ...events)), {
-              while: (error) =>
-                error instanceof CommitUnknown || (error instanceof StoreUnavailable && error.isRetryable),
-              schedule: Schedule.spaced("10 millis")
-            })
+            const written = yield* Effect.retry(
+              victim.store.append(write(stream, expected(ids.length), ...events), { condition }),
+              {
+                while: (error) =>
+                  error instanceof CommitUnknown || (error instanceof StoreUnavailable && error.isRetryable),
+                schedule: Schedule.spaced("10 millis")
+              }
+            )
             ids.push(...events.map((event) => event.id))
             assert.strictEqual(written.version, ids.length)
+            after = written.positions[events.length - 1]!
             repeats += written.repeated ? 1 : 0
           }
           return { stream, ids }
         })
-      const done = yield* concurrently(range(60), (i) => caller(i % 2 === 0 ? Exact : () => Any))
+      const done = yield* concurrently(range(60), (i) => caller(i % 2 === 0 ? Exact : () => Any, i % 3 === 0))
       yield* Fiber.interrupt(killer)
       for (const { ids, stream } of done) {
         yield* isWhole(store, stream, ids)

@@ -4,10 +4,12 @@
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as CommandHandler from "../../src/store/CommandHandler.ts"
+import * as Criteria from "../../src/store/Criteria.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
+import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
 import { category, deposit, look, withdraw } from "../testing/account.ts"
-import { open } from "./fixtures/pg.ts"
+import { newEvent, newStream, open, write } from "./fixtures/pg.ts"
 import { watchedClient } from "./fixtures/pgWire.ts"
 
 it.live("a command on a known stream takes one round trip, and together they take fewer", () =>
@@ -39,5 +41,39 @@ it.live("a command on a known stream takes one round trip, and together they tak
       concurrency: "unbounded"
     })
     assert.isAtMost(yield* roundTrips(callers), 2)
+  })
+)
+
+it.live("decisions on different tags that are made together share their reads and their appends", () =>
+  Effect.gen(function* () {
+    const { config, statements } = watchedClient(yield* Postgres.database)
+    const { store } = yield* open(config)
+    const decide = (tag: string) => {
+      const criteria = Criteria.tags(tag)
+      return Effect.flatMap(store.readPage({ criteria }), ({ events, scanned }) =>
+        Effect.as(
+          store.append(write(newStream(), Any, newEvent({ tags: ["all", tag] })), {
+            condition: { failIfEventsMatch: criteria, after: scanned }
+          }),
+          events.length
+        )
+      )
+    }
+    for (let round = 0; round < 3; round++) {
+      statements.length = 0
+      const counts = yield* Effect.forEach(
+        Array.from({ length: 32 }, (_, i) => `t${i}`),
+        decide,
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual(
+        counts,
+        counts.map(() => round)
+      )
+      assert.lengthOf(
+        statements.filter((text) => !text.includes("pg_notify")),
+        2
+      )
+    }
   })
 )

@@ -17,8 +17,14 @@ interface Member extends GroupCommit.Member {
   readonly name: string
 }
 
-/** Names are like "a1": the stream, and which of its appends. */
-const member = (name: string, bytes = 1): Member => ({ name, bytes, stream: StreamId.make("test", name[0]!) })
+/** Names are like "a1+x!y": the stream, which of its appends, and the tags that it writes and guards. */
+const member = (name: string, bytes = 1): Member => ({
+  name,
+  bytes,
+  stream: StreamId.make("test", name[0]!),
+  tags: /\+(\w+)/.exec(name)?.[1]!.split("") ?? [],
+  guards: /!(\w+)/.exec(name)?.[1]!.split("") ?? []
+})
 
 const written = ({ stream }: Member): Written => ({
   stream,
@@ -203,6 +209,30 @@ describe("group commit", () => {
       const [c] = yield* submit("c1")
       yield* land(2)
       yield* Fiber.join(c!)
+    })
+  )
+
+  it.effect("who guards a tag shares no batch with who writes it, and is beside none; in the order they came", () =>
+    Effect.gen(function* () {
+      const { land, names, submit } = yield* setUp({ lanes: 2, maxMembers: 8 })
+      const fibers = yield* submit("a1+xy!x", "b1+x", "c1+y", "d1!y", "e1+z!x", "f1+z", "g1!z", "h1")
+      assert.deepStrictEqual(names(), ["a1+xy!x c1+y f1+z h1"])
+      // Also not while those before are under way, though they have different streams.
+      fibers.push(...(yield* submit("i1+x", "j1+w")))
+      assert.deepStrictEqual(names().slice(1), ["j1+w"])
+      yield* land(1)
+      assert.lengthOf(names(), 2)
+      yield* land(0, [undefined, ...["c1", "f1", "h1"].map((name) => made(member(name)))])
+      // Alone, with its tags; and nobody passes who waits for them and came before.
+      assert.deepStrictEqual(names().slice(2), ["a1+xy!x"])
+      yield* land(2)
+      assert.deepStrictEqual(names().slice(3), ["b1+x d1!y"])
+      yield* land(3)
+      assert.deepStrictEqual(names().slice(4), ["e1+z!x"])
+      yield* land(4)
+      assert.deepStrictEqual(names().slice(5), ["g1!z i1+x"])
+      yield* land(5)
+      yield* Fiber.joinAll(fibers)
     })
   )
 

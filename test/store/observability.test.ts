@@ -491,7 +491,7 @@ describe("the trace goes on", () => {
       assert.deepStrictEqual([first!.traceId, second!.traceId], [request.traceId, request.traceId])
       assert.deepStrictEqual(
         [first!.kind, Option.getOrThrow(first!.parent).spanId, first!.links.map(({ span }) => span.spanId)],
-        ["consumer", find(spans, "execute purse").spanId, [batch.spanId]]
+        ["consumer", find(spans, "execute purse").spanId, [find(spans, "execute purse").spanId, batch.spanId]]
       )
       assert.deepStrictEqual(attributes(first!), {
         "messaging.system": "effect_decider",

@@ -109,12 +109,14 @@ const handovers = (given: ReadonlyArray<Given>): number =>
         .filter(({ by }, i, all) => i > 0 && all[i - 1]!.by !== by).length
   ).reduce((sum, count) => sum + count, 0)
 
-/** Each command as it was answered first, whoever gave it; all its answers are the same. */
+/** Each command as it was answered first, whoever gave it; all its answers are the same. That it was not made is none. */
 const once = (given: ReadonlyArray<Given>): ReadonlyArray<Given> =>
   Array.from(
     Map.groupBy(given, ({ commandId }) => commandId),
     ([commandId, calls]) => {
-      const answers = calls.filter(({ outcome }) => outcome._tag !== "Unknown").toSorted((a, b) => a.ended - b.ended)
+      const answers = calls
+        .filter(({ outcome }) => outcome._tag === "Accepted" || outcome._tag === "Refused")
+        .toSorted((a, b) => a.ended - b.ended)
       const [first] = answers
       assert.isDefined(first, `seed ${seed}: ${commandId} was never answered`)
       for (const { outcome } of answers) {

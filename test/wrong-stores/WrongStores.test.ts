@@ -153,9 +153,14 @@ const onPostgres: Readonly<Record<string, readonly [wrong: Wrong.WrongSql, red: 
       { [conditions.mixed]: /StoreUnavailable { operation: "append", isRetryable: true }/ },
       [conditions.items, underWay("a tag", "commits")]
     ],
+    "batches that look at conditions before they lock": [
+      Wrong.batchesLookEarly,
+      { [conditions.another]: /stands between/ },
+      [conditions.items, underWay("a tag", "commits")]
+    ],
     "batches that lock no tags": [
       Wrong.batchesWithoutLocks,
-      { [conditions.mixed]: /stands between/ },
+      { [conditions.another]: /stands between/ },
       [conditions.items, underWay("a tag", "commits"), conditions.crowd]
     ]
   }

@@ -102,9 +102,13 @@ export const anyConflicts: WrongSql = {
 /** Sessions draw positions in advance, and use them after others have used higher ones. */
 export const cachedSequence: WrongSql = { swaps: [["cache 1 owned", "cache 20 owned"]] }
 
+const batchLocks =
+  "if p_tag_lists is not null or p_further_tag_lists is not null or p_guarded is not null then\n    for"
+
 /** No append locks its tags, so what is looked at is not what there is at the commit. */
 export const noTagLocks: WrongSql = {
   swaps: [
+    [batchLocks, "if false then\n    for"],
     ["    v_last := v_lock >> 1;", "    continue;"],
     [/if p_is_exclusive then\n\s+if pg_advisory_xact_lock\(/, "if false then if pg_advisory_xact_lock("]
   ]
@@ -140,7 +144,7 @@ export const noCommonLock: WrongSql = {
 
 /** A read by tags goes as far as positions were drawn, also while somebody is about to write these tags. */
 export const readsPastWriters: WrongSql = {
-  swaps: [["if (select bool_and(pg_try_advisory_xact_lock(", "if true or (select bool_and(pg_try_advisory_xact_lock("]]
+  swaps: [[/(v_is_free(?:\[i\])? := )[^;]*pg_try_advisory_xact_lock\(/g, "$1true or pg_try_advisory_xact_lock("]]
 }
 
 /** Who would have to wait for a lock fails instead. */
@@ -161,11 +165,21 @@ export const locksInAnyOrder: WrongSql = {
 /** The table of tags is not written to the log of the server. */
 export const unloggedTags: WrongSql = { swaps: [[/create table ("wrong"\.tags)/, "create unlogged table $1"]] }
 
+/** Writes that share a commit look at their conditions, and then lock; and others come in between. */
+export const batchesLookEarly: WrongSql = {
+  swaps: [
+    [
+      /(if pg_advisory_xact_lock_shared\([^;]*, -1\) is null then end if;)([^]*?)(if p_guarded is not null then[^]*?end loop;\s+end if;)/,
+      "$3 if pg_sleep(0.005) is null then end if; $1$2"
+    ]
+  ]
+}
+
 /** Writes that share a commit lock no tags; and it takes them longer, so that others come in between. */
 export const batchesWithoutLocks: WrongSql = {
   swaps: [
-    ["if p_tag_lists is not null or p_further_tag_lists is not null then\n    for", "if false then\n    for"],
-    [/(index_tags\(v_positions \|\| v_further\);\s+end if;)/, "$1 if pg_sleep(0.01) is null then end if;"]
+    [batchLocks, "if false then\n    for"],
+    [/(or v_made\[w\.write\];\s+end if;)(?=\s+return query)/, "$1 if pg_sleep(0.01) is null then end if;"]
   ]
 }
 

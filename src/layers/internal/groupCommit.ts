@@ -3,7 +3,7 @@
  *
  * There is no waiting for company. Free lanes take all that waits, so an append that finds nothing to wait for goes at
  * once, and the more come, the larger the batches become. A stream is in at most one batch at a time, and its appends keep
- * their order.
+ * their order; and nobody is in a batch with, or beside, one who guards a tag that he writes.
  */
 import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Duration from "effect/Duration"
@@ -18,11 +18,12 @@ import type { StoreSystem, Written } from "../../store/EventStore.ts"
 import { type AppendError, CommitUnknown, StoreUnavailable } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as GroupTelemetry from "./groupTelemetry.ts"
+import { type Claim, Claims } from "./tagClaims.ts"
 
 /**
- * What can be batched: an append to one stream, and how large it is.
+ * What can be batched: an append to one stream, the tags that it writes or guards, and how large it is.
  */
-export interface Member {
+export interface Member extends Claim {
   readonly stream: StreamId
   readonly bytes: number
 }
@@ -40,7 +41,8 @@ export type Verdict = Result.Result<Written, AppendError> | undefined
  *   but a batch is not made smaller than this for it.
  * - `maxMembers`, `maxBytes`: how large a batch may be. A single member that is larger goes alone.
  * - `patience`: how long a member that goes alone may keep a lane from others.
- * - `flush`: appends to distinct streams in one transaction. Its failure is the failure of each.
+ * - `flush`: appends to distinct streams in one transaction, of which none writes what another guards. Its failure is the
+ *   failure of each.
  * - `alone`: one append, which may have to wait for long.
  */
 export interface Options<M> {
@@ -69,6 +71,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
   const fork = yield* FiberSet.makeRuntime<never, void, never>()
   const observed = GroupTelemetry.make(options.system, yield* Effect.context())
   const busy = new Set<StreamId>()
+  const claims = new Claims()
   const lone = new Set<Lane>()
   let waiting: Array<Waiting<M>> = []
   let freeLanes = options.lanes
@@ -78,19 +81,28 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
   let isWatching = false
   let isClosed = false
 
-  // The first members whose streams are free, up to the size of a batch. The others keep their places.
+  // The first members whose streams and tags are free, up to the size of a batch. The others keep their places.
   const take = (): Array<Waiting<M>> => {
     const taken: Array<Waiting<M>> = []
     const left: Array<Waiting<M>> = []
     const passed = new Set<StreamId>()
+    const passedClaims = new Claims()
     let bytes = 0
     let isFull = false
     const share = Math.ceil((waiting.length + underWay) / options.lanes)
     const limit = Math.min(options.maxMembers, Math.max(options.minShare, share))
     for (const one of waiting) {
       const { member } = one
-      if (isFull || busy.has(member.stream) || passed.has(member.stream)) {
+      if (isFull) {
+        left.push(one)
+      } else if (
+        busy.has(member.stream) ||
+        passed.has(member.stream) ||
+        !claims.isFree(member) ||
+        !passedClaims.isFree(member)
+      ) {
         passed.add(member.stream)
+        passedClaims.add(member)
         left.push(one)
       } else if (taken.length > 0 && bytes + member.bytes > options.maxBytes) {
         isFull = true
@@ -99,6 +111,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
         taken.push(one)
         bytes += member.bytes
         passed.add(member.stream)
+        claims.add(member)
         isFull = taken.length >= limit
       }
     }
@@ -165,10 +178,11 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
 
   const settle = ({ member, resume }: Waiting<M>, outcome: Effect.Effect<Written, AppendError>): void => {
     busy.delete(member.stream)
+    claims.remove(member)
     resume(outcome)
   }
 
-  // The stream stays busy until the member is done.
+  // The stream and the tags stay busy until the member is done.
   const goAlone = (one: Waiting<M>, lane?: Lane): void => {
     if (lane !== undefined) {
       lone.add(lane)
@@ -215,24 +229,26 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
   }
 
   const run = <A>(effect: Effect.Effect<A, AppendError>, end: (exit: Exit.Exit<A, AppendError>) => void) => {
+    // Claims and lanes are counted, so they must be given back once, also when the end of the scope comes between.
+    let isOver = false
+    const once = (exit: Exit.Exit<A, AppendError>): void => {
+      if (!isOver) {
+        isOver = true
+        end(exit)
+        soon()
+      }
+    }
     const fiber = fork(
       Effect.matchCause(effect, {
-        onFailure: (cause) => {
-          end(Exit.failCause(cause))
-          soon()
-        },
-        onSuccess: (value) => {
-          end(Exit.succeed(value))
-          soon()
-        }
+        onFailure: (cause) => once(Exit.failCause(cause)),
+        onSuccess: (value) => once(Exit.succeed(value))
       })
     )
     // Interrupted, perhaps before it began, by the end of the scope, or by a caller who does not hear the answer any more.
     // What was sent may or may not take effect.
     fiber.addObserver((exit) => {
       if (Exit.isFailure(exit)) {
-        end(Exit.fail(new CommitUnknown({ operation, cause: closed() })))
-        soon()
+        once(Exit.fail(new CommitUnknown({ operation, cause: closed() })))
       }
     })
     return fiber

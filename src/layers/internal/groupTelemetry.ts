@@ -1,5 +1,5 @@
 /**
- * What group commit tells: how many appends share a commit, and whose commit it was.
+ * What is told of work for many at once: how many appends share a commit, and whose commit or read it was.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -9,8 +9,30 @@ import type { StoreSystem } from "../../store/EventStore.ts"
 import * as Telemetry from "../../store/internal/telemetry.ts"
 
 /**
+ * Work for several callers belongs to none of them, so it has a span of its own, which is linked to theirs.
+ */
+export const linked = <A, E>(
+  effect: Effect.Effect<A, E>,
+  name: string,
+  system: StoreSystem,
+  callers: ReadonlyArray<{ readonly span: Tracer.AnySpan | undefined }>
+): Effect.Effect<A, E> =>
+  Effect.withFiber((fiber) => {
+    if (!Telemetry.isTraced(fiber)) {
+      return effect
+    }
+    const { attributes, kind } = Telemetry.ofSystem(system)
+    return Telemetry.inSpan(effect, name, {
+      root: true,
+      kind,
+      links: callers.flatMap(({ span }) => (span === undefined ? [] : [{ span, attributes: {} }])),
+      attributes: { ...attributes, "db.operation.name": name, "db.operation.batch.size": callers.length }
+    })
+  })
+
+/**
  * - `alone`: an append that shares its commit with nobody is part of its caller's span.
- * - `together`: a batch belongs to no caller, so it has a span of its own, which is linked to those of its callers.
+ * - `together`: a batch has a span of its own.
  */
 export const make = (system: StoreSystem, context: Context.Context<never>) => {
   const sizes = Metric.histogram("effect_decider_group_commit_appends", {
@@ -18,7 +40,6 @@ export const make = (system: StoreSystem, context: Context.Context<never>) => {
     attributes: { store: system.name },
     boundaries: [1, 2, 4, 8, 16, 32, 64, 128, 256]
   })
-  const { attributes, kind } = Telemetry.ofSystem(system)
 
   return {
     alone: <A, E>(effect: Effect.Effect<A, E>, span: Tracer.AnySpan | undefined): Effect.Effect<A, E> => {
@@ -31,16 +52,7 @@ export const make = (system: StoreSystem, context: Context.Context<never>) => {
       callers: ReadonlyArray<{ readonly span: Tracer.AnySpan | undefined }>
     ): Effect.Effect<A, E> => {
       sizes.updateUnsafe(callers.length, context)
-      return Effect.withFiber((fiber) =>
-        Telemetry.isTraced(fiber)
-          ? Telemetry.inSpan(effect, "commit", {
-              root: true,
-              kind,
-              links: callers.flatMap(({ span }) => (span === undefined ? [] : [{ span, attributes: {} }])),
-              attributes: { ...attributes, "db.operation.name": "commit", "db.operation.batch.size": callers.length }
-            })
-          : effect
-      )
+      return linked(effect, "commit", system, callers)
     }
   }
 }

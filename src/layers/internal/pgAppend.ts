@@ -9,7 +9,12 @@ import type { Write, Written } from "../../store/EventStore.ts"
 import type { ExpectedVersion } from "../../store/ExpectedVersion.ts"
 import * as Verdict from "../../store/internal/verdict.ts"
 import type { NewEvent } from "../../store/NewEvent.ts"
-import { IdempotencyViolation, StreamTombstoned, VersionConflict } from "../../store/StoreError.ts"
+import {
+  AppendConditionFailed,
+  IdempotencyViolation,
+  StreamTombstoned,
+  VersionConflict
+} from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import { arrayText } from "./pgNames.ts"
@@ -276,12 +281,14 @@ export const verdictOf = <E>(
   encoded: Encoded,
   row: Row,
   idsAfter: (stream: StreamId, version: number, count: number) => Effect.Effect<ReadonlyArray<string>, E>
-): Effect.Effect<Result.Result<Written, Verdict.Refusal | E> | undefined> => {
+): Effect.Effect<Result.Result<Written, Verdict.Refusal | AppendConditionFailed | E> | undefined> => {
   switch (Number(row[0])) {
     case Status.write:
       return Effect.succeed(Result.succeed(written(encoded.write, row)))
     case Status.alone:
       return Effect.undefined
+    case Status.forbidden:
+      return Effect.succeed(Result.fail(new AppendConditionFailed({ position: Rows.toPosition(row[1]) })))
     default:
       return Effect.result(Effect.map(answer([encoded], [row], idsAfter), ([one]) => one!))
   }

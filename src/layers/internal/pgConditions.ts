@@ -2,7 +2,7 @@
  * Append conditions and criteria by tag as `@effect/sql-pg` sends them, and their answers.
  */
 import * as PgTypes from "@effect/sql-pg/PgTypes"
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { AppendCondition, Criteria, Item } from "../../store/Criteria.ts"
 import type { AppendAllOptions, Range, Written } from "../../store/EventStore.ts"
@@ -12,6 +12,67 @@ import * as Append from "./pgAppend.ts"
 import { arrayText } from "./pgNames.ts"
 import * as Records from "./pgRecords.ts"
 import * as Rows from "./pgRows.ts"
+import type { Claim } from "./tagClaims.ts"
+import * as Tagged from "./tagged.ts"
+
+/**
+ * A write with events, and the condition on which it may be made together with others, if it has any: all of its items have
+ * tags. No event matches an item without its first tag, so that is what the write guards.
+ */
+export interface Guarded extends Append.Encoded, Claim {
+  readonly condition: AppendCondition | undefined
+  readonly items: ReadonlyArray<Tagged.Item>
+}
+
+/**
+ * A write that may be made together with others; `undefined` when its condition is about more than some tags.
+ */
+export const guarded = (encoded: Append.Encoded, condition: AppendCondition | undefined): Guarded | undefined => {
+  const items = condition === undefined ? none : Tagged.itemsOf(condition.failIfEventsMatch)
+  const { events } = encoded.write
+  return (
+    items && {
+      ...encoded,
+      bytes: encoded.bytes + sizeOf(items),
+      condition,
+      items,
+      tags: events.length === 1 ? events[0]!.tags : events.flatMap(({ tags }) => tags),
+      guards: items.length === 0 ? none : items.map(({ tags }) => tags[0])
+    }
+  )
+}
+
+const none: ReadonlyArray<never> = []
+
+const sizeOf = (items: ReadonlyArray<Item>): number => {
+  let bytes = 0
+  for (const { tags, types } of items) {
+    bytes += lengthOf(tags) + lengthOf(types)
+  }
+  return bytes
+}
+
+const lengthOf = (names: ReadonlyArray<string> | undefined): number =>
+  names === undefined ? 0 : names.reduce((sum, name) => sum + name.length, 0)
+
+/**
+ * The further parameters of the function for a batch: item by item.
+ */
+export const batch = (members: ReadonlyArray<Guarded>): ReadonlyArray<unknown> => {
+  const owners: Array<number> = []
+  const afters: Array<Position> = []
+  const items: Array<Tagged.Item> = []
+  for (const [i, { condition, items: own }] of members.entries()) {
+    for (const item of own) {
+      owners.push(i + 1)
+      afters.push(condition!.after)
+      items.push(item)
+    }
+  }
+  return Arr.isArrayNonEmpty(items)
+    ? [Append.array(owners, PgTypes.OID.int4), Append.array(afters, PgTypes.OID.int8), ...listsOf(items)]
+    : unguarded
+}
 
 /**
  * The further parameters of the function for writes with a condition, after those for records.
@@ -26,7 +87,7 @@ export const parameters = ({ after, failIfEventsMatch }: AppendCondition): Reado
  */
 export const readParameters = (
   { after, direction, limit, upTo }: Range,
-  items: NonEmptyReadonlyArray<Item>,
+  items: Arr.NonEmptyReadonlyArray<Item>,
   settled: Position | undefined
 ): ReadonlyArray<unknown> => [
   PgTypes.int8(settled ?? null),
@@ -37,9 +98,30 @@ export const readParameters = (
   ...listsOf(items)
 ]
 
+/**
+ * The parameters of the function for several reads by tag, of which each has one item.
+ */
+export const readManyParameters = (
+  reads: Arr.NonEmptyReadonlyArray<{ readonly range: Range; readonly items: Arr.NonEmptyReadonlyArray<Item> }>
+): ReadonlyArray<unknown> => [
+  Append.array(
+    reads.map(({ range }) => range.after),
+    PgTypes.OID.int8
+  ),
+  Append.array(
+    reads.map(({ range }) => range.upTo),
+    PgTypes.OID.int8
+  ),
+  Append.array(
+    reads.map(({ range }) => range.limit + 1),
+    PgTypes.OID.int4
+  ),
+  ...listsOf(Arr.map(reads, ({ items }) => items[0]))
+]
+
 const itemsOf = (criteria: Criteria) => (criteria._tag === "All" ? everything : listsOf(criteria.items))
 
-const listsOf = (items: NonEmptyReadonlyArray<Item>) => [
+const listsOf = (items: Arr.NonEmptyReadonlyArray<Item>) => [
   texts(items.map(({ tags }) => tags)),
   texts(items.map(({ types }) => types))
 ]
@@ -51,6 +133,8 @@ const texts = (lists: ReadonlyArray<ReadonlyArray<string> | undefined>) =>
   )
 
 const everything = [Append.array(null, PgTypes.OID.text), Append.array(null, PgTypes.OID.text)]
+
+const unguarded = [Append.array(null, PgTypes.OID.int4), Append.array(null, PgTypes.OID.int8), ...everything]
 
 /**
  * What became of one write with events.
@@ -68,7 +152,7 @@ export const answerOne = <E>(
  * What became of the writes. What was made before, or fails without its condition, comes before the condition.
  */
 export const answer = <E>(
-  encoded: NonEmptyReadonlyArray<Append.Encoded>,
+  encoded: Arr.NonEmptyReadonlyArray<Append.Encoded>,
   options: AppendAllOptions,
   found: ReadonlyArray<ReadonlyArray<unknown>>,
   idsAfter: Parameters<typeof Append.answer<E>>[2]

@@ -5,8 +5,8 @@
  */
 import type { Migration } from "./migration.ts"
 import { primary, readCommitted } from "./pgIsolation.ts"
-import { body, identifier, literal } from "./pgNames.ts"
 import * as Active from "./pgActive.ts"
+import { body, identifier, sequence } from "./pgNames.ts"
 import * as ReadSide from "./pgReadSide.ts"
 import * as Tagging from "./pgTagging.ts"
 
@@ -34,8 +34,6 @@ export const migrations = (schema: string): ReadonlyArray<Migration> => {
     }
   ]
 }
-
-export const sequence = (s: string): string => `${literal(`${s}.position_seq`)}::regclass`
 
 const tables = (s: string): ReadonlyArray<string> => [
   `create table ${s}.migrations (
@@ -174,10 +172,17 @@ declare
   v_at timestamptz;
   v_further bigint[];
   v_verdict ${s}.verdict;
+  v_last_id uuid;
 begin
   if p_id is not null then
     ${Tagging.lockWritten(s, "not p_is_locked and (p_tags <> '{}' or p_tag_lists is not null)", "p_tags", "p_tag_lists")}
     ${enter(s)}
+  end if;
+  if p_expected in (-1, -2) and p_id is not null and p_ids is null then
+    -- A single event is no repeat if it is not the last one there. That is seen at once; all else is judged.
+    select case when e.position > 0 and e.id <> p_id then e.version end, e.id into v_current, v_last_id
+      from ${s}.events e where e.stream = p_stream order by e.version desc limit 1;
+    v_current := coalesce(v_current, case when v_last_id is null and p_expected = -1 then 0 else -1 end);
   end if;
   loop
     -- The last version there is has none after it, which the plan of the insert would stumble over.
@@ -228,12 +233,16 @@ end`)}`,
   p_streams text[], p_expected integer[], p_counts integer[], p_starts integer[],
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
   p_writes integer[], p_further_streams text[], p_further_ids uuid[], p_further_types text[], p_further_schema_versions integer[],
-  p_further_tag_lists text[], p_further_datas text[], p_further_metadatas text[]
+  p_further_tag_lists text[], p_further_datas text[], p_further_metadatas text[],
+  p_guarded integer[], p_afters bigint[], p_item_tags text[], p_item_types text[]
 ) returns setof bigint[] language plpgsql volatile as ${body(`
 -- Writes to different streams, each for itself, in one transaction that has nothing else. Answers for each, in their order,
 -- the status and the version of its verdict, and the positions; status 5 says that it must go alone, because it would wait
 -- for long, or wait while others wait for this transaction. Each has events: the first ones stand in arrays of one element
 -- per write, the further ones of all writes one after the other, from p_starts on, each with the number of its write.
+-- Conditions stand likewise, item by item, each with the number of the write it guards, and every item has a tag. Nothing
+-- that an item's first tag has may be among the other writes. Where an event matches, the write is not made: it answers what
+-- there is to say anyway, or the status 7 and the position of the event.
 --
 -- No join of arrays, for their sizes are unknown when it is planned, and it would take quadratic time. And no look-ups but
 -- lateral ones with a limit, for these alone never become a scan of the table.
@@ -249,9 +258,13 @@ declare
   v_further bigint[];
   v_at timestamptz;
   v_key integer;
+  v_is_exclusive boolean;
   v_writes integer[];
   -- Who would have to wait for the lock of a tag.
   v_waiting integer[];
+  v_match bigint;
+  -- By the numbers of the writes, where there is any.
+  v_matches bigint[];
 begin
   -- Both until the end of this transaction, which is the end of this call. Plans made anew for each size of batch would be
   -- no better, and take a third of the time of a small one.
@@ -261,12 +274,17 @@ begin
   if ${Tagging.commonLock(s)} is null then end if;
   ${Tagging.lockBatch(s)}
   if ${lowWaterLock(s)} is null then end if;
+  -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
+  ${Tagging.matchBatch(s)}
   -- One moment for all. What expects a version need not be judged if the one after it is free; the version itself must be
   -- there, though, and be recorded before positions are drawn, so that these increase. And what expects none is no repeat if
   -- its single event is not the last one there. All else is judged, which costs more.
   select array_agg(
       case
         when w.n = any(v_waiting) then (5, 0, null)::${s}.verdict
+        when v_matches[w.n] is not null then (
+          select case when j.status = 0 then (7, 0, array[v_matches[w.n]])::${s}.verdict else j::${s}.verdict end
+            from ${s}.judge(w.stream, w.expected, w.id || p_further_ids[w.start : w.start + w.count - 2]) j)
         when last.version is null and w.expected in (0, -1) then (0, 0, null)::${s}.verdict
         when last.position > 0 and w.expected = last.version then (0, w.expected, null)::${s}.verdict
         when last.position > 0 and w.expected in (-1, -2) and w.count = 1 and w.id <> last.id then (0, last.version, null)::${s}.verdict
@@ -339,12 +357,22 @@ begin
         where v_made is null or v_made[e.write];
   end if;
   if p_tag_lists is not null or p_further_tag_lists is not null then
-    perform ${s}.index_tags(v_positions || v_further);
+    insert into ${s}.tags (tag, position, type)
+      select t.tag, w.position, w.type
+        from unnest(v_positions, p_types, p_tag_lists) with ordinality as w (position, type, tags, n),
+          unnest(w.tags::text[]) as t (tag)
+        where v_made is null or v_made[w.n]
+      union all
+      select t.tag, w.position, w.type
+        from unnest(v_further, p_writes, p_further_types, p_further_tag_lists) as w (position, write, type, tags),
+          unnest(w.tags::text[]) as t (tag)
+        where v_made is null or v_made[w.write];
   end if;
   return query
     select case when v_made is null or v_made[w.n]
           then array[0, w.version + w.count, w.position] || v_further[w.start : w.start + w.count - 2]
         when w.status = 0 then array[5, w.version]::bigint[]
+        when w.status = 7 then array[7]::bigint[] || w.positions
         else array[w.status, w.version]::bigint[] || w.positions end
       from unnest(v_verdicts, p_counts, p_starts, v_positions) with ordinality
         as w (status, version, positions, count, start, position, n) order by w.n;

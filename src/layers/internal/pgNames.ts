@@ -16,6 +16,11 @@ export const literal = (text: string): string => {
 }
 
 /**
+ * The sequence that positions are drawn from, of the tables in a schema.
+ */
+export const sequence = (schema: string): string => `${literal(`${schema}.position_seq`)}::regclass`
+
+/**
  * A function body in dollar quotes that the body does not contain.
  */
 export const body = (text: string): string => {

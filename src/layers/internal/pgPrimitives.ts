@@ -38,6 +38,7 @@ import * as Conditions from "./pgConditions.ts"
 import * as Import from "./pgImport.ts"
 import type { Changes } from "./pgChanges.ts"
 import { identifier } from "./pgNames.ts"
+import * as ReadTogether from "./readTogether.ts"
 import * as Records from "./pgRecords.ts"
 import * as Rows from "./pgRows.ts"
 import { systemOf } from "./pgSystem.ts"
@@ -129,23 +130,46 @@ export const make = Effect.fnUntraced(function* (
   // Finds the events by their tags, in one round trip with how far reads of them may go, where that is not known. `undefined`
   // when somebody is about to write one of the tags: then it has to be asked how far all reads may go.
   const taggedPage = ({ items, range }: TaggedRange, settled?: Position) => {
-    const isForward = range.direction === "forward"
     const statement = sql.unsafe(text.readTagged, Conditions.readParameters(range, items, settled))
-    return Effect.flatMap(rows("read", statement), (found): Effect.Effect<Page | undefined, StoreUnavailable> => {
-      const [settled, edge, first] = found[0]!
-      if (settled === null) {
-        return Effect.undefined
-      }
-      return Effect.map(
-        toEvents("read", first === null ? [] : found.map((row) => row.slice(2)), range.limit),
-        (events): Page => {
-          const isEnd = found.length <= range.limit
-          const last = isEnd ? (edge === null ? undefined : Rows.toPosition(edge)) : events[events.length - 1]!.position
-          return { events, scanned: last ?? (isForward ? range.after : range.upTo), isEnd }
-        }
-      )
-    })
+    return Effect.flatMap(rows("read", statement), (found) => toTaggedPage(range, found))
   }
+
+  const toTaggedPage = (
+    { after, direction, limit, upTo }: Range,
+    found: ReadonlyArray<ReadonlyArray<unknown>>
+  ): Effect.Effect<Page | undefined, StoreUnavailable> => {
+    const [settled, edge, first] = found[0]!
+    if (settled === null) {
+      return Effect.undefined
+    }
+    return Effect.map(
+      toEvents("read", first === null ? [] : found.map((row) => row.slice(2)), limit),
+      (events): Page => {
+        const isEnd = found.length <= limit
+        const last = isEnd ? (edge === null ? undefined : Rows.toPosition(edge)) : events[events.length - 1]!.position
+        return { events, scanned: last ?? (direction === "forward" ? after : upTo), isEnd }
+      }
+    )
+  }
+
+  // Those that look for a single item are read together, from its beginning on. Never in a transaction, which has a
+  // connection of its own.
+  const readTogether = yield* ReadTogether.make({
+    system,
+    most: 32,
+    alone: (range: TaggedRange) => taggedPage(range),
+    together: (ranges) =>
+      Effect.matchEffect(sql.unsafe(text.readTaggedMany, Conditions.readManyParameters(ranges)).values, {
+        onFailure: (error) => (isOfOne(error) ? Effect.undefined : Effect.fail(Failure.unavailable("read", error))),
+        onSuccess: (found) => {
+          const parts = ranges.map((): Array<ReadonlyArray<unknown>> => [])
+          for (const [read, ...row] of found) {
+            parts[(read as number) - 1]!.push(row)
+          }
+          return Effect.forEach(parts, (part, i) => toTaggedPage(ranges[i]!.range, part))
+        }
+      })
+  })
 
   const taggedPageUpTo = (range: TaggedRange, settled: Position): Effect.Effect<Page, StoreUnavailable> =>
     Effect.map(taggedPage(range, settled), (page) => page!)
@@ -208,12 +232,27 @@ export const make = Effect.fnUntraced(function* (
 
   const importBatch = Import.make(sql, schema, isLost)
 
-  const alone = (one: Append.Encoded) =>
-    Effect.flatMap(committed(sql.unsafe(text.append, Append.single(one, false)).values), ([row]) =>
-      Effect.map(Append.answer([one], [row![0] as Append.Row], idsAfter), ([written]) => written!)
+  // It may have to wait for those who write what it forbids, and others must wait for it.
+  const appendIf = (one: Append.Encoded, condition: AppendCondition, inTransaction: boolean) => {
+    const { values } = sql.unsafe(text.appendIf, [
+      ...Append.single(one, inTransaction),
+      ...Conditions.parameters(condition)
+    ])
+    return Effect.flatMap(inTransaction ? joined(values) : committed(values), ([row]) =>
+      Conditions.answerOne(one, row![0] as Append.Row, idsAfter)
+    )
+  }
+
+  const alone = (one: Append.Encoded, condition?: AppendCondition) =>
+    Effect.map(
+      condition === undefined
+        ? Effect.flatMap(committed(sql.unsafe(text.append, Append.single(one, false)).values), ([row]) =>
+            Append.answer([one], [row![0] as Append.Row], idsAfter)
+          )
+        : appendIf(one, condition, false),
+      ([written]) => written!
     )
 
-  // By itself: it may have to wait for those who write what it forbids, and others must wait for it.
   const appendConditional = (
     encoded: Arr.NonEmptyReadonlyArray<Append.Encoded>,
     condition: AppendCondition,
@@ -222,13 +261,7 @@ export const make = Effect.fnUntraced(function* (
   ): Effect.Effect<ReadonlyArray<Written>, AppendError> => {
     const [first] = encoded
     if (encoded.length === 1 && first.events.length > 0 && options.idempotency.length === 0) {
-      const { values } = sql.unsafe(text.appendIf, [
-        ...Append.single(first, inTransaction),
-        ...Conditions.parameters(condition)
-      ])
-      return Effect.flatMap(inTransaction ? joined(values) : committed(values), ([row]) =>
-        Conditions.answerOne(first, row![0] as Append.Row, idsAfter)
-      )
+      return appendIf(first, condition, inTransaction)
     }
     const { values } = sql.unsafe(text.appendConditional, [
       ...Append.several(encoded, inTransaction),
@@ -272,7 +305,7 @@ export const make = Effect.fnUntraced(function* (
       })
     })
 
-  const appendOne = yield* GroupCommit.make<Append.Encoded>({
+  const appendOne = yield* GroupCommit.make<Conditions.Guarded>({
     system,
     lanes: 2,
     minShare: 64,
@@ -280,7 +313,7 @@ export const make = Effect.fnUntraced(function* (
     maxBytes: 1024 * 1024,
     patience: "50 millis",
     flush: (members) =>
-      sql.unsafe(text.appendMany, Append.batch(members)).values.pipe(
+      sql.unsafe(text.appendMany, [...Append.batch(members), ...Conditions.batch(members)]).values.pipe(
         Effect.flatMap((found) =>
           Effect.forEach(members, (one, i) => Append.verdictOf(one, found[i]![0] as Append.Row, idsAfter))
         ),
@@ -289,7 +322,7 @@ export const make = Effect.fnUntraced(function* (
         ),
         announced
       ),
-    alone: (one) => announced(alone(one))
+    alone: (one) => announced(alone(one, one.condition))
   })
 
   return {
@@ -298,6 +331,13 @@ export const make = Effect.fnUntraced(function* (
       Effect.withFiber((fiber) => {
         const inTransaction = Transaction.isInside(sql, fiber)
         const encoded = Arr.map(writes, (write) => Append.encode(write, options.isRetry))
+        const [first] = encoded
+        if (!inTransaction && encoded.length === 1 && first.events.length > 0 && options.idempotency.length === 0) {
+          const member = Conditions.guarded(first, options.condition)
+          if (member !== undefined) {
+            return Effect.map(appendOne(member), (written) => [written])
+          }
+        }
         if (options.idempotency.length > 0 || options.condition !== undefined) {
           const append =
             options.condition === undefined
@@ -305,10 +345,9 @@ export const make = Effect.fnUntraced(function* (
               : appendConditional(encoded, options.condition, options, inTransaction)
           return announcing(inTransaction ? savepoint(append) : append, inTransaction)
         }
-        const [first] = encoded
         if (!inTransaction && encoded.length === 1) {
           // Without events there is nothing to commit together.
-          return Effect.map(first.events.length > 0 ? appendOne(first) : alone(first), (written) => [written])
+          return Effect.map(alone(first), (written) => [written])
         }
         // In a transaction a check holds until its end, which only the function for several writes sees to.
         const statement =
@@ -359,12 +398,16 @@ export const make = Effect.fnUntraced(function* (
           ? pageUpTo(range, range.upTo)
           : tagged === undefined
             ? Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe))
-            : Effect.flatMap(taggedPage(tagged), (page) =>
-                page === undefined
-                  ? Effect.flatMap(Transaction.isInside(sql, fiber) ? safePosition : settled.ask, (safe) =>
-                      taggedPageUpTo(tagged, safe)
-                    )
-                  : Effect.succeed(page)
+            : Effect.flatMap(
+                !Transaction.isInside(sql, fiber) && range.direction === "forward" && tagged.items.length === 1
+                  ? readTogether(tagged)
+                  : taggedPage(tagged),
+                (page) =>
+                  page === undefined
+                    ? Effect.flatMap(Transaction.isInside(sql, fiber) ? safePosition : settled.ask, (safe) =>
+                        taggedPageUpTo(tagged, safe)
+                      )
+                    : Effect.succeed(page)
               )
       )
     },
@@ -447,7 +490,7 @@ const taggedRange = (range: Range): TaggedRange | undefined => {
 const isLost = ({ reason }: SqlError): boolean => reason._tag === "ConnectionError" && reason.operation !== "connect"
 
 /**
- * Whether a batch failed for what is wrong with one of its writes, so that the others can be made without it. Not when the
+ * Whether a batch failed for what is wrong with one of its members, so that the others can be served without it. Not when the
  * server could not be asked or has no means, for then it would fail them all.
  */
 const isOfOne = (error: SqlError): boolean =>
@@ -536,13 +579,14 @@ export const statements = (schema: string) => {
   return {
     table,
     append: call("append", 15),
-    appendMany: call("append_many", 18),
+    appendMany: call("append_many", 22),
     appendAll: call("append_all", 11),
     tombstone: call("tombstone", 2),
     appendRecorded: call("append_recorded", 15).replace("select", "select * from"),
     appendIf: call("append_if", 18),
     appendConditional: call("append_conditional", 18).replace("select", "select * from"),
     readTagged: call("read_tagged", 7).replace("select", "select * from"),
+    readTaggedMany: call("read_tagged_many", 5).replace("select", "select * from"),
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 order by e.version limit $3`,
     // One row at least, which has the version when there are no events to have it.
     load: load(columns),

@@ -11,7 +11,7 @@
  * who waits holds up no reader. What a rollback to a savepoint releases was taken by what it takes back.
  */
 import { primary, readCommitted } from "./pgIsolation.ts"
-import { body, literal } from "./pgNames.ts"
+import { body, literal, sequence } from "./pgNames.ts"
 
 /** The common lock, lower than those of tags. */
 const common = -1
@@ -41,22 +41,45 @@ export const lockWritten = (s: string, condition: string, tags: string, lists: s
     end if;`
 
 /**
- * The statement of `append_many` that locks the tags to be written as far as nobody has to be waited for, and notes the
- * writes that must not be made because of the others.
+ * The statements of `append_many` that lock the tags to be written, and exclusively those that conditions are about, as far
+ * as nobody has to be waited for; and that note the writes that must not be made because of the others.
  */
-export const lockBatch = (s: string): string => `if p_tag_lists is not null or p_further_tag_lists is not null then
-    for v_key, v_writes in
-      select k.key, array_agg(k.write) from (
-        select ${lockOf("t.tag")} as key, w.n::integer as write
+export const lockBatch = (
+  s: string
+): string => `if p_tag_lists is not null or p_further_tag_lists is not null or p_guarded is not null then
+    for v_key, v_is_exclusive, v_writes in
+      select k.key, bool_or(k.is_exclusive), array_agg(k.write) from (
+        select ${lockOf("t.tag")} as key, false as is_exclusive, w.n::integer as write
           from unnest(p_tag_lists) with ordinality as w (list, n), unnest(w.list::text[]) as t (tag)
-        union
-        select ${lockOf("t.tag")}, w.write
+        union all
+        select ${lockOf("t.tag")}, false, w.write
           from unnest(p_further_tag_lists, p_writes) as w (list, write), unnest(w.list::text[]) as t (tag)
+        union all
+        select ${lockOf("(i.tags::text[])[1]")}, true, i.write from unnest(p_item_tags, p_guarded) as i (tags, write)
       ) k group by k.key order by k.key
     loop
-      if not pg_try_advisory_xact_lock_shared(${lockClass(s)}, v_key) then
+      if not (case when v_is_exclusive then pg_try_advisory_xact_lock(${lockClass(s)}, v_key)
+          else pg_try_advisory_xact_lock_shared(${lockClass(s)}, v_key) end) then
         v_waiting := v_waiting || v_writes;
       end if;
+    end loop;
+  end if;`
+
+/**
+ * The statements of `append_many` that note the writes whose conditions do not hold, each with the first event that matches.
+ */
+export const matchBatch = (s: string): string => `if p_guarded is not null then
+    ${readCommitted("an append with a condition")}
+    for v_write, v_match in
+      select i.write, m.position
+        from unnest(p_guarded, p_afters, p_item_tags, p_item_types) as g (write, after, tags, types),
+          lateral (select g.write, g.after, g.tags::text[] as tags, g.types::text[] as types offset 0) i,
+          lateral (
+            select t.position from ${s}.tags t where ${matches(s)} and t.position > i.after order by t.position limit 1
+          ) m
+        order by m.position desc
+    loop
+      v_matches[v_write] := v_match;
     end loop;
   end if;`
 
@@ -132,6 +155,31 @@ end`)}`
  * The functions for appends with conditions, and for reads by tag.
  */
 export const conditions = (s: string): ReadonlyArray<string> => [
+  `create function ${s}.first_tagged(p_after bigint, p_tags text[], p_types text[])
+returns bigint language plpgsql volatile set plan_cache_mode = force_generic_plan as ${body(`
+-- The position of the first event after a position that matches criteria whose items all have tags. One by one: their number
+-- is not known to a plan for all at once, which would be made anew each time.
+declare
+  v_position bigint;
+  v_first bigint;
+  v_tags text[];
+  v_types text[];
+begin
+  for i in 1 .. cardinality(p_tags) loop
+    v_tags := p_tags[i]::text[];
+    v_types := p_types[i]::text[];
+    select t.position into v_first from ${s}.tags t
+      where t.tag = v_tags[1] and t.position > p_after
+        and (v_types is null or t.type = any(v_types))
+        and (cardinality(v_tags) = 1 or (
+          select e.tags @> v_tags from ${s}.events e where e.position = t.position limit 1
+        ))
+      order by t.position limit 1;
+    v_position := least(v_position, v_first);
+  end loop;
+  return v_position;
+end`)}`,
+
   `create function ${s}.first_match(p_after bigint, p_tags text[], p_types text[])
 returns bigint language plpgsql volatile as ${body(`
 -- The position of the first event after a position that matches criteria, of which each item is an array of tags and one
@@ -140,29 +188,13 @@ returns bigint language plpgsql volatile as ${body(`
 declare
   v_after bigint := p_after;
   v_position bigint;
-  v_first bigint;
-  v_tags text[];
-  v_types text[];
 begin
   -- Elsewhere the snapshot may be older than the locks.
   ${readCommitted("an append with a condition")}
   if p_tags is null then
     return (select e.position from ${s}.events e where e.position > p_after order by e.position limit 1);
   elsif array_position(p_tags, null) is null then
-    -- One by one: their number is not known to a plan for all at once, which would be made anew each time.
-    for i in 1 .. cardinality(p_tags) loop
-      v_tags := p_tags[i]::text[];
-      v_types := p_types[i]::text[];
-      select t.position into v_first from ${s}.tags t
-        where t.tag = v_tags[1] and t.position > p_after
-          and (v_types is null or t.type = any(v_types))
-          and (cardinality(v_tags) = 1 or (
-            select e.tags @> v_tags from ${s}.events e where e.position = t.position limit 1
-          ))
-        order by t.position limit 1;
-      v_position := least(v_position, v_first);
-    end loop;
-    return v_position;
+    return ${s}.first_tagged(p_after, p_tags, p_types);
   end if;
   loop
     select min(w.position) filter (where exists (
@@ -253,33 +285,104 @@ end`)}`,
 declare
   v_settled bigint := p_settled;
   v_up_to bigint;
+  v_edge bigint;
+  v_is_free boolean := true;
+  v_tags text[];
+  v_types text[];
 begin
   if v_settled is null then
     ${readCommitted("reading events in global order")}
     ${primary("reading events in global order")}
     -- The locks are given back at once, by taking back what took them: a reader keeps nobody waiting.
     begin
-      if (select bool_and(pg_try_advisory_xact_lock(${lockClass(s)}, k.key))
-            from (select distinct ${lockOf("(i.tags::text[])[1]")} as key from unnest(p_tags) as i (tags)) k) then
-        select case when is_called then last_value else 0 end into v_settled from ${s}.position_seq;
+      for i in 1 .. cardinality(p_tags) loop
+        v_is_free := v_is_free and pg_try_advisory_xact_lock(${lockClass(s)}, ${lockOf("(p_tags[i]::text[])[1]")});
+      end loop;
+      if v_is_free then
+        ${drawn(s)}
       end if;
       raise exception using errcode = '${taken}';
     exception when sqlstate '${taken}' then
     end;
     if v_settled is null then
-      r_position := null;
       return next;
       return;
     end if;
   end if;
   v_up_to := least(p_up_to, v_settled);
-  if p_is_forward then
+  if cardinality(p_tags) = 1 then
+    v_tags := p_tags[1]::text[];
+    v_types := p_types[1]::text[];
+    if p_is_forward then
+      ${taggedEdge(s, "desc")};
+      return query ${taggedItem(s, "asc")};
+    else
+      ${taggedEdge(s, "asc")};
+      return query ${taggedItem(s, "desc")};
+    end if;
+    if not found then
+      r_settled := v_settled;
+      r_edge := v_edge;
+      return next;
+    end if;
+  elsif p_is_forward then
     return query ${taggedPage(s, "max", "asc")};
   else
     return query ${taggedPage(s, "min", "desc")};
   end if;
+end`)}`,
+
+  `create function ${s}.read_tagged_many(
+  p_afters bigint[], p_up_tos bigint[], p_limits integer[], p_tags text[], p_types text[]
+) returns table (
+  r_read integer, r_settled bigint, r_edge bigint, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
+  r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
+) language plpgsql volatile set plan_cache_mode = force_generic_plan as ${body(`
+-- Several reads as read_tagged answers them, forward and of a single item each, one after the other: of each the number of the
+-- read before all else. How far they may go is one question for all whose tags nobody is about to write.
+declare
+  v_settled bigint;
+  v_is_free boolean[];
+begin
+  ${readCommitted("reading events in global order")}
+  ${primary("reading events in global order")}
+  begin
+    for i in 1 .. cardinality(p_tags) loop
+      v_is_free[i] := pg_try_advisory_xact_lock(${lockClass(s)}, ${lockOf("(p_tags[i]::text[])[1]")});
+    end loop;
+    ${drawn(s)}
+    raise exception using errcode = '${taken}';
+  exception when sqlstate '${taken}' then
+  end;
+  return query
+    select w.n::integer, i.settled, edge.position, ${eventColumns}
+      from unnest(p_afters, p_up_tos, p_limits, p_tags, p_types, v_is_free) with ordinality
+          as w (after, up_to, max, tags, types, is_free, n),
+        lateral (
+          select case when w.is_free then v_settled end as settled, least(w.up_to, case when w.is_free then v_settled end) as up_to,
+            w.tags::text[] as tags, w.types::text[] as types offset 0
+        ) i
+        left join lateral (
+          select e.position from ${s}.events e
+            where e.position > w.after and e.position <= i.up_to and i.settled is not null order by e.position desc limit 1
+        ) edge on true
+        left join lateral (
+          select e.* from ${s}.tags t, lateral (select * from ${s}.events e where e.position = t.position limit 1) e
+            where t.tag = i.tags[1] and t.position > w.after and t.position <= i.up_to and i.settled is not null
+              and (i.types is null or t.type = any(i.types))
+              and (cardinality(i.tags) = 1 or e.tags @> i.tags)
+            order by t.position limit w.max
+        ) e on true
+      order by w.n, e.position;
 end`)}`
 ]
+
+// The last position that was drawn.
+const drawn = (s: string): string => `v_settled := pg_sequence_last_value(${sequence(s)});
+    if v_settled is null then
+      -- Nothing was drawn yet; or it may not be looked at, which only this says.
+      select case when is_called then last_value else 0 end into v_settled from ${s}.position_seq;
+    end if;`
 
 /**
  * The idempotency records that are there already. Key by key: a plan for all at once, made while the table is small, would
@@ -322,9 +425,25 @@ const matches = (s: string): string => `t.tag = i.tags[1]
             select e.tags @> i.tags from ${s}.events e where e.position = t.position limit 1
           ))`
 
+// Where a range ends, which is an event that exists: a position that was only drawn may be drawn once more after a crash.
+const taggedEdge = (s: string, order: string): string =>
+  `select e.position into v_edge from ${s}.events e
+        where e.position > p_after and e.position <= v_up_to order by e.position ${order} limit 1`
+
+// Of a single item, as most criteria have: its plan has a third of the nodes, which is where the time goes.
+const taggedItem = (s: string, order: string): string => `
+        select v_settled, v_edge, ${eventColumns}
+          from ${s}.tags t, lateral (select * from ${s}.events e where e.position = t.position limit 1) e
+          where t.tag = v_tags[1] and t.position > p_after and t.position <= v_up_to
+            and (v_types is null or t.type = any(v_types))
+            and (cardinality(v_tags) = 1 or e.tags @> v_tags)
+          order by t.position ${order} limit p_limit`
+
+const eventColumns = `e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags,
+          e.data::text, e.metadata::text, e.recorded_at`
+
 const taggedPage = (s: string, edge: string, order: string): string => `
-      select v_settled, w.edge, e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags,
-          e.data::text, e.metadata::text, e.recorded_at
+      select v_settled, w.edge, ${eventColumns}
         from (
           select ${edge}(e.position) as edge from ${s}.events e where e.position > p_after and e.position <= v_up_to
         ) w

@@ -30,7 +30,7 @@ export const make = (consumer: string): Metrics => {
   )
   const durations = Telemetry.durations(
     "effect_decider_consumer_batch_duration_seconds",
-    "How long a consumer took for a transaction with the events of a batch.",
+    "How long a consumer took for a transaction with the events of a batch, or for one reaction.",
     attributes
   )
   const lag = Metric.gauge("effect_decider_consumer_lag_seconds", {

@@ -77,16 +77,21 @@ export interface Settings {
 
 /**
  * Runs a consumer until the scope ends. Each element of `nudges` has it look at once whether it may go on, and whether
- * parked events are to be tried.
+ * parked events are to be tried. `hold` makes what is done while the lease is held, if it is something else.
  */
 export const run = <R>(
   tools: Tools,
   work: Work<R>,
-  options: { readonly holder: string; readonly nudges: Queue.Dequeue<void>; readonly progress: Progress }
+  options: {
+    readonly holder: string
+    readonly nudges: Queue.Dequeue<void>
+    readonly progress: Progress
+    readonly hold?: ((...held: ConstructorParameters<typeof Holding<R>>) => Holding<R>) | undefined
+  }
 ): Effect.Effect<void, never, R | Scope.Scope> => {
   const { consumers } = tools
   const { consumer, settings, start } = work
-  const { holder, nudges, progress } = options
+  const { hold = (...held) => new Holding(...held), holder, nudges, progress } = options
   const metrics = Metrics.make(consumer)
   const pause = (duration: Duration.Input) => Effect.raceFirst(Effect.sleep(duration), Queue.take(nudges))
 
@@ -99,7 +104,7 @@ export const run = <R>(
         // Not only when it has run out: it may be given back before.
         return Duration.min(Duration.millis(acquired.remaining + 10), patience)
       case "Held": {
-        const holding = new Holding(tools, work, acquired, metrics, progress)
+        const holding = hold(tools, work, acquired, metrics, progress)
         const exit = yield* Effect.exit(holding.follow(nudges))
         progress.isHere = false
         return yield* ended(consumer, exit)
@@ -124,7 +129,7 @@ export const run = <R>(
 }
 
 // How long who has nothing to do waits until it looks again.
-const patience = Duration.seconds(1)
+export const patience = Duration.seconds(1)
 
 /** What a lease ended with, and how long to wait before it is asked for again. */
 const ended = (consumer: string, exit: Exit.Exit<never, Ending>): Effect.Effect<Duration.Input> => {
@@ -149,7 +154,14 @@ const ended = (consumer: string, exit: Exit.Exit<never, Ending>): Effect.Effect<
   }
 }
 
-type Ending = LeaseLost | StoreUnavailable | CommitUnknown | SubscriptionError | Failing.Stopped | Failing.HeldBack
+/** Why a lease is let go of. */
+export type Ending =
+  | LeaseLost
+  | StoreUnavailable
+  | CommitUnknown
+  | SubscriptionError
+  | Failing.Stopped
+  | Failing.HeldBack
 
 /**
  * The next pages, up to so many. After a full one there is more, as a rule: it is worth a moment's patience, for each
@@ -172,22 +184,22 @@ const lastWord = (effect: Effect.Effect<unknown, StoreUnavailable>) =>
   Effect.ignore(Effect.timeout(Effect.interruptible(effect), "1 second"))
 
 /** A time in which the lease is held. */
-class Holding<R> {
-  private readonly tools: Tools
-  private readonly work: Work<R>
-  private readonly lease: Lease
-  private readonly metrics: Metrics.Metrics
+export class Holding<R> {
+  protected readonly tools: Tools
+  protected readonly work: Work<R>
+  protected readonly lease: Lease
+  protected readonly metrics: Metrics.Metrics
   private readonly progress: Progress
   /** The checkpoint. */
-  private position: Position
+  protected position: Position
   /** Up to where nothing is left to do; the checkpoint follows when that is more than what has no events. */
   private seen: Position
   /** Whether there may be parked events. Nobody else adds any. */
-  private hasParked: boolean
+  protected hasParked: boolean
   /** Whether a failure may stand in the database that is over. */
   private hasNote = true
   /** How many events were applied since the lease was renewed. */
-  private applied = 0
+  protected applied = 0
   private readonly turn = Semaphore.makeUnsafe(1)
 
   constructor(
@@ -261,22 +273,22 @@ class Holding<R> {
     while (true) {
       yield* Effect.sleep("250 millis")
       if (this.seen > this.position) {
-        yield* this.turn.withPermit(this.save)
+        yield* this.turn.withPermit(Effect.suspend(() => this.save()))
       }
     }
   })
 
-  private readonly save: Effect.Effect<void, LeaseLost | StoreUnavailable> = Effect.suspend(() => {
+  protected save(): Effect.Effect<void, LeaseLost | StoreUnavailable> {
     const to = this.seen
     return to > this.position
       ? Effect.map(this.tools.consumers.advance(this.lease, this.position, to), () => {
           this.position = to
         })
       : Effect.void
-  })
+  }
 
   /** Tries parked events when that is due. */
-  private reviewing(nudges: Queue.Dequeue<void>): Effect.Effect<never, Ending, R> {
+  protected reviewing(nudges: Queue.Dequeue<void>): Effect.Effect<never, Ending, R> {
     return Effect.gen({ self: this }, function* () {
       while (true) {
         if (this.hasParked) {
@@ -287,7 +299,7 @@ class Holding<R> {
     })
   }
 
-  private process(batches: ReadonlyArray<Batch>): Effect.Effect<void, Ending, R> {
+  protected process(batches: ReadonlyArray<Batch>): Effect.Effect<void, Ending, R> {
     return Effect.gen({ self: this }, function* () {
       const { scanned } = batches[batches.length - 1]!
       let rest = batches.length === 1 ? batches[0]!.events : batches.flatMap(({ events }) => events)
@@ -306,12 +318,18 @@ class Holding<R> {
         }
         rest = rest.slice(before + 1)
       }
-      this.moved(scanned)
-      if (this.hasNote) {
-        yield* this.tools.consumers.note(this.lease, undefined, false)
-        this.hasNote = false
-      }
+      yield* this.past(scanned)
     })
+  }
+
+  /** Nothing is left to do up to a position. */
+  protected past(position: Position): Effect.Effect<void, StoreUnavailable> {
+    this.moved(position)
+    return this.hasNote
+      ? Effect.map(this.tools.consumers.note(this.lease, undefined, false), () => {
+          this.hasNote = false
+        })
+      : Effect.void
   }
 
   private moved(to: Position): void {
@@ -321,18 +339,18 @@ class Holding<R> {
     }
   }
 
-  private committed(to: Position): void {
+  protected committed(to: Position): void {
     this.position = to
     this.moved(to)
   }
 
   /** A transaction of this holder. */
-  private transaction<A, E>(effect: Effect.Effect<A, E, R>) {
+  protected transaction<A, E>(effect: Effect.Effect<A, E, R>) {
     const { consumers, store } = this.tools
     return store.withTransaction(Effect.andThen(consumers.enter(this.lease), effect))
   }
 
-  private handled<A>(effect: Effect.Effect<A, unknown, R>): Effect.Effect<A, Failing.Handled, R> {
+  protected handled<A>(effect: Effect.Effect<A, unknown, R>): Effect.Effect<A, Failing.Handled, R> {
     return Effect.catchCause(effect, Failing.ofHandler)
   }
 
@@ -376,7 +394,7 @@ class Holding<R> {
   }
 
   /** Which events stand behind parked ones, and which do not. */
-  private divided(events: ReadonlyArray<RecordedEvent>): Effect.Effect<Divided, StoreUnavailable> {
+  protected divided(events: ReadonlyArray<RecordedEvent>): Effect.Effect<Divided, StoreUnavailable> {
     if (!this.hasParked) {
       return Effect.succeed({ free: events, behind: [] })
     }
@@ -396,7 +414,7 @@ class Holding<R> {
     })
   }
 
-  private keysOf(event: RecordedEvent): ReadonlyArray<string> {
+  protected keysOf(event: RecordedEvent): ReadonlyArray<string> {
     return [event.stream, ...this.work.keysOf(event).filter(Failing.isKey)]
   }
 
@@ -488,11 +506,21 @@ class Holding<R> {
       )
       this.hasParked = true
       this.committed(event.position)
+      yield* this.tellParked(event, failed)
+    })
+  }
+
+  /** An event was parked because it failed. With too many of them the consumer stops. */
+  protected tellParked(
+    event: RecordedEvent,
+    failed: Failing.Failed
+  ): Effect.Effect<void, StoreUnavailable | Failing.Stopped> {
+    return Effect.gen({ self: this }, function* () {
       this.metrics.parked(yield* Effect.context())
       yield* Effect.logWarning(
         `${this.work.consumer}: parked event ${event.version} of "${event.stream}": ${failed.message}`
       )
-      const [standing] = yield* consumers.list(this.work.consumer)
+      const [standing] = yield* this.tools.consumers.list(this.work.consumer)
       if (standing !== undefined && standing.parked >= this.work.settings.maxParked) {
         return yield* this.stop(failed, `${standing.parked} events are parked. The last one: `)
       }
@@ -500,7 +528,7 @@ class Holding<R> {
   }
 
   /** Nobody is to run it until somebody has looked. */
-  private stop(failed: Failing.Failed, why = ""): Effect.Effect<never, StoreUnavailable | Failing.Stopped> {
+  protected stop(failed: Failing.Failed, why = ""): Effect.Effect<never, StoreUnavailable | Failing.Stopped> {
     const note = this.tools.consumers.note(this.lease, `${why}${failed.message}`, true)
     return Effect.logError(`${this.work.consumer} has stopped: ${why}${failed.message}`).pipe(
       Effect.andThen(note),
@@ -509,7 +537,7 @@ class Holding<R> {
   }
 
   /** Somebody with a newer program is to run it. */
-  private holdBack(failed: Failing.Failed): Effect.Effect<never, StoreUnavailable | Failing.HeldBack> {
+  protected holdBack(failed: Failing.Failed): Effect.Effect<never, StoreUnavailable | Failing.HeldBack> {
     return Effect.andThen(
       this.tools.consumers.note(this.lease, failed.message, false),
       Effect.fail(new Failing.HeldBack())
@@ -567,7 +595,8 @@ class Holding<R> {
   }
 }
 
-interface Divided {
+/** Events, and which of them stand behind parked ones. */
+export interface Divided {
   readonly free: ReadonlyArray<RecordedEvent>
   readonly behind: ReadonlyArray<ToPark>
 }

@@ -15,11 +15,14 @@ import type { LeaseLost } from "../Consumers.ts"
  */
 export class Failed {
   readonly _tag = "Failed"
+  /** What it failed with, or what it died of. */
+  readonly error: unknown
   readonly message: string
   readonly isNewer: boolean
 
   constructor(cause: Cause.Cause<unknown>) {
     const error = Cause.squash(cause)
+    this.error = error
     this.message =
       error instanceof Error
         ? `${Telemetry.tagOf(error) ?? error.name}: ${error.message}`

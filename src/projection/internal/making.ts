@@ -104,7 +104,10 @@ const folding =
 /** How many events are decoded at a time. In between the next page is asked for and taken in. */
 const atATime = 250
 
-const decodeAll = Effect.fnUntraced(function* <Event>(
+/**
+ * The domain events that recorded events stand for.
+ */
+export const decodeAll = Effect.fnUntraced(function* <Event>(
   source: Source<Event>,
   events: ReadonlyArray<RecordedEvent>,
   isTaken?: Picking<Event>

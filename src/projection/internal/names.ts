@@ -1,6 +1,7 @@
 /**
- * The names that a projection has in the database.
+ * The names that projections and reactors have in the database.
  */
+import * as Json from "../../store/internal/json.ts"
 
 /**
  * What a projection is known by.
@@ -44,3 +45,24 @@ export const ofConsumer = (consumer: string): Named => {
  * The documents of a version of a projection.
  */
 export const collectionOf = ({ name, version }: Named): string => `${name}/${version}`
+
+/**
+ * The beginning of the names of the consumers that are reactors.
+ */
+export const reactors = "reactor/"
+
+/**
+ * The consumer that is a reactor.
+ */
+export const reactorOf = ({ name }: { readonly name: string }): string => `${reactors}${name}`
+
+/**
+ * What is wrong with a name, if something is.
+ */
+export const issueOf = (name: string): string | undefined => {
+  if (name === "") {
+    return "it has no name; give it one that no other has"
+  }
+  const isStorable = name.isWellFormed() && !name.includes("\u0000") && Json.utf8Length(name) <= 200
+  return isStorable ? undefined : "no store can hold that name; give it one of at most 200 bytes"
+}

@@ -4,6 +4,7 @@
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Hex from "effect/encoding/Hex"
+import * as Utf8 from "./utf8.ts"
 
 /**
  * The 32 bytes of the hash of a text in UTF-8.
@@ -11,7 +12,7 @@ import * as Hex from "effect/encoding/Hex"
 export const bytes = (text: string): Effect.Effect<Uint8Array> =>
   Effect.flatMap(WebCrypto, (crypto) =>
     Effect.map(
-      Effect.promise((): Promise<ArrayBuffer> => crypto.subtle.digest("SHA-256", encoder.encode(text))),
+      Effect.promise((): Promise<ArrayBuffer> => crypto.subtle.digest("SHA-256", Utf8.encode(text))),
       (hash) => new Uint8Array(hash)
     )
   )
@@ -20,8 +21,3 @@ export const bytes = (text: string): Effect.Effect<Uint8Array> =>
  * The hash of a text in UTF-8, in hexadecimal.
  */
 export const hex = (text: string): Effect.Effect<string> => Effect.map(bytes(text), Hex.encode)
-
-// No part of the language, but of every platform that Effect runs on: its own modules need it.
-declare const TextEncoder: new () => { readonly encode: (text: string) => Uint8Array<ArrayBuffer> }
-
-const encoder = /*#__PURE__*/ new TextEncoder()

@@ -195,6 +195,7 @@ declare
   v_at timestamptz;
   v_further bigint[];
   v_verdict "effect_decider".verdict;
+  v_last_id uuid;
 begin
   if p_id is not null then
     if not p_is_locked and (p_tags <> '{}' or p_tag_lists is not null) then
@@ -211,6 +212,12 @@ begin
         coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
       perform set_config('effect_decider.entered_' || '"effect_decider".position_seq'::regclass::oid, 'yes', true);
     end if;
+  end if;
+  if p_expected in (-1, -2) and p_id is not null and p_ids is null then
+    -- A single event is no repeat if it is not the last one there. That is seen at once; all else is judged.
+    select case when e.position > 0 and e.id <> p_id then e.version end, e.id into v_current, v_last_id
+      from "effect_decider".events e where e.stream = p_stream order by e.version desc limit 1;
+    v_current := coalesce(v_current, case when v_last_id is null and p_expected = -1 then 0 else -1 end);
   end if;
   loop
     -- The last version there is has none after it, which the plan of the insert would stumble over.
@@ -262,12 +269,16 @@ create function "effect_decider".append_many(
   p_streams text[], p_expected integer[], p_counts integer[], p_starts integer[],
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
   p_writes integer[], p_further_streams text[], p_further_ids uuid[], p_further_types text[], p_further_schema_versions integer[],
-  p_further_tag_lists text[], p_further_datas text[], p_further_metadatas text[]
+  p_further_tag_lists text[], p_further_datas text[], p_further_metadatas text[],
+  p_guarded integer[], p_afters bigint[], p_item_tags text[], p_item_types text[]
 ) returns setof bigint[] language plpgsql volatile as $body$
 -- Writes to different streams, each for itself, in one transaction that has nothing else. Answers for each, in their order,
 -- the status and the version of its verdict, and the positions; status 5 says that it must go alone, because it would wait
 -- for long, or wait while others wait for this transaction. Each has events: the first ones stand in arrays of one element
 -- per write, the further ones of all writes one after the other, from p_starts on, each with the number of its write.
+-- Conditions stand likewise, item by item, each with the number of the write it guards, and every item has a tag. Nothing
+-- that an item's first tag has may be among the other writes. Where an event matches, the write is not made: it answers what
+-- there is to say anyway, or the status 7 and the position of the event.
 --
 -- No join of arrays, for their sizes are unknown when it is planned, and it would take quadratic time. And no look-ups but
 -- lateral ones with a limit, for these alone never become a scan of the table.
@@ -283,9 +294,13 @@ declare
   v_further bigint[];
   v_at timestamptz;
   v_key integer;
+  v_is_exclusive boolean;
   v_writes integer[];
   -- Who would have to wait for the lock of a tag.
   v_waiting integer[];
+  v_match bigint;
+  -- By the numbers of the writes, where there is any.
+  v_matches bigint[];
 begin
   -- Both until the end of this transaction, which is the end of this call. Plans made anew for each size of batch would be
   -- no better, and take a third of the time of a small one.
@@ -293,29 +308,57 @@ begin
   end if;
   -- Waits for who holds up everybody, and then all go alone if it is for long. Who holds a tag is not waited for at all.
   if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
-  if p_tag_lists is not null or p_further_tag_lists is not null then
-    for v_key, v_writes in
-      select k.key, array_agg(k.write) from (
-        select hashtext(t.tag) & 1023 as key, w.n::integer as write
+  if p_tag_lists is not null or p_further_tag_lists is not null or p_guarded is not null then
+    for v_key, v_is_exclusive, v_writes in
+      select k.key, bool_or(k.is_exclusive), array_agg(k.write) from (
+        select hashtext(t.tag) & 1023 as key, false as is_exclusive, w.n::integer as write
           from unnest(p_tag_lists) with ordinality as w (list, n), unnest(w.list::text[]) as t (tag)
-        union
-        select hashtext(t.tag) & 1023, w.write
+        union all
+        select hashtext(t.tag) & 1023, false, w.write
           from unnest(p_further_tag_lists, p_writes) as w (list, write), unnest(w.list::text[]) as t (tag)
+        union all
+        select hashtext((i.tags::text[])[1]) & 1023, true, i.write from unnest(p_item_tags, p_guarded) as i (tags, write)
       ) k group by k.key order by k.key
     loop
-      if not pg_try_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_key) then
+      if not (case when v_is_exclusive then pg_try_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, v_key)
+          else pg_try_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_key) end) then
         v_waiting := v_waiting || v_writes;
       end if;
     end loop;
   end if;
   if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
         coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
+  -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
+  if p_guarded is not null then
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'an append with a condition needs the isolation level READ COMMITTED, not %',
+      upper(current_setting('transaction_isolation')) using errcode = '25001';
+  end if;
+    for v_write, v_match in
+      select i.write, m.position
+        from unnest(p_guarded, p_afters, p_item_tags, p_item_types) as g (write, after, tags, types),
+          lateral (select g.write, g.after, g.tags::text[] as tags, g.types::text[] as types offset 0) i,
+          lateral (
+            select t.position from "effect_decider".tags t where t.tag = i.tags[1]
+          and (i.types is null or t.type = any(i.types))
+          and (cardinality(i.tags) = 1 or (
+            select e.tags @> i.tags from "effect_decider".events e where e.position = t.position limit 1
+          )) and t.position > i.after order by t.position limit 1
+          ) m
+        order by m.position desc
+    loop
+      v_matches[v_write] := v_match;
+    end loop;
+  end if;
   -- One moment for all. What expects a version need not be judged if the one after it is free; the version itself must be
   -- there, though, and be recorded before positions are drawn, so that these increase. And what expects none is no repeat if
   -- its single event is not the last one there. All else is judged, which costs more.
   select array_agg(
       case
         when w.n = any(v_waiting) then (5, 0, null)::"effect_decider".verdict
+        when v_matches[w.n] is not null then (
+          select case when j.status = 0 then (7, 0, array[v_matches[w.n]])::"effect_decider".verdict else j::"effect_decider".verdict end
+            from "effect_decider".judge(w.stream, w.expected, w.id || p_further_ids[w.start : w.start + w.count - 2]) j)
         when last.version is null and w.expected in (0, -1) then (0, 0, null)::"effect_decider".verdict
         when last.position > 0 and w.expected = last.version then (0, w.expected, null)::"effect_decider".verdict
         when last.position > 0 and w.expected in (-1, -2) and w.count = 1 and w.id <> last.id then (0, last.version, null)::"effect_decider".verdict
@@ -409,12 +452,22 @@ begin
         where v_made is null or v_made[e.write];
   end if;
   if p_tag_lists is not null or p_further_tag_lists is not null then
-    perform "effect_decider".index_tags(v_positions || v_further);
+    insert into "effect_decider".tags (tag, position, type)
+      select t.tag, w.position, w.type
+        from unnest(v_positions, p_types, p_tag_lists) with ordinality as w (position, type, tags, n),
+          unnest(w.tags::text[]) as t (tag)
+        where v_made is null or v_made[w.n]
+      union all
+      select t.tag, w.position, w.type
+        from unnest(v_further, p_writes, p_further_types, p_further_tag_lists) as w (position, write, type, tags),
+          unnest(w.tags::text[]) as t (tag)
+        where v_made is null or v_made[w.write];
   end if;
   return query
     select case when v_made is null or v_made[w.n]
           then array[0, w.version + w.count, w.position] || v_further[w.start : w.start + w.count - 2]
         when w.status = 0 then array[5, w.version]::bigint[]
+        when w.status = 7 then array[7]::bigint[] || w.positions
         else array[w.status, w.version]::bigint[] || w.positions end
       from unnest(v_verdicts, p_counts, p_starts, v_positions) with ordinality
         as w (status, version, positions, count, start, position, n) order by w.n;
@@ -626,6 +679,32 @@ begin
 end
 $body$;
 
+create function "effect_decider".first_tagged(p_after bigint, p_tags text[], p_types text[])
+returns bigint language plpgsql volatile set plan_cache_mode = force_generic_plan as $body$
+-- The position of the first event after a position that matches criteria whose items all have tags. One by one: their number
+-- is not known to a plan for all at once, which would be made anew each time.
+declare
+  v_position bigint;
+  v_first bigint;
+  v_tags text[];
+  v_types text[];
+begin
+  for i in 1 .. cardinality(p_tags) loop
+    v_tags := p_tags[i]::text[];
+    v_types := p_types[i]::text[];
+    select t.position into v_first from "effect_decider".tags t
+      where t.tag = v_tags[1] and t.position > p_after
+        and (v_types is null or t.type = any(v_types))
+        and (cardinality(v_tags) = 1 or (
+          select e.tags @> v_tags from "effect_decider".events e where e.position = t.position limit 1
+        ))
+      order by t.position limit 1;
+    v_position := least(v_position, v_first);
+  end loop;
+  return v_position;
+end
+$body$;
+
 create function "effect_decider".first_match(p_after bigint, p_tags text[], p_types text[])
 returns bigint language plpgsql volatile as $body$
 -- The position of the first event after a position that matches criteria, of which each item is an array of tags and one
@@ -634,9 +713,6 @@ returns bigint language plpgsql volatile as $body$
 declare
   v_after bigint := p_after;
   v_position bigint;
-  v_first bigint;
-  v_tags text[];
-  v_types text[];
 begin
   -- Elsewhere the snapshot may be older than the locks.
   if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
@@ -646,20 +722,7 @@ begin
   if p_tags is null then
     return (select e.position from "effect_decider".events e where e.position > p_after order by e.position limit 1);
   elsif array_position(p_tags, null) is null then
-    -- One by one: their number is not known to a plan for all at once, which would be made anew each time.
-    for i in 1 .. cardinality(p_tags) loop
-      v_tags := p_tags[i]::text[];
-      v_types := p_types[i]::text[];
-      select t.position into v_first from "effect_decider".tags t
-        where t.tag = v_tags[1] and t.position > p_after
-          and (v_types is null or t.type = any(v_types))
-          and (cardinality(v_tags) = 1 or (
-            select e.tags @> v_tags from "effect_decider".events e where e.position = t.position limit 1
-          ))
-        order by t.position limit 1;
-      v_position := least(v_position, v_first);
-    end loop;
-    return v_position;
+    return "effect_decider".first_tagged(p_after, p_tags, p_types);
   end if;
   loop
     select min(w.position) filter (where exists (
@@ -765,6 +828,10 @@ create function "effect_decider".read_tagged(
 declare
   v_settled bigint := p_settled;
   v_up_to bigint;
+  v_edge bigint;
+  v_is_free boolean := true;
+  v_tags text[];
+  v_types text[];
 begin
   if v_settled is null then
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
@@ -776,21 +843,57 @@ begin
   end if;
     -- The locks are given back at once, by taking back what took them: a reader keeps nobody waiting.
     begin
-      if (select bool_and(pg_try_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, k.key))
-            from (select distinct hashtext((i.tags::text[])[1]) & 1023 as key from unnest(p_tags) as i (tags)) k) then
-        select case when is_called then last_value else 0 end into v_settled from "effect_decider".position_seq;
+      for i in 1 .. cardinality(p_tags) loop
+        v_is_free := v_is_free and pg_try_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, hashtext((p_tags[i]::text[])[1]) & 1023);
+      end loop;
+      if v_is_free then
+        v_settled := pg_sequence_last_value('"effect_decider".position_seq'::regclass);
+    if v_settled is null then
+      -- Nothing was drawn yet; or it may not be looked at, which only this says.
+      select case when is_called then last_value else 0 end into v_settled from "effect_decider".position_seq;
+    end if;
       end if;
       raise exception using errcode = 'ED001';
     exception when sqlstate 'ED001' then
     end;
     if v_settled is null then
-      r_position := null;
       return next;
       return;
     end if;
   end if;
   v_up_to := least(p_up_to, v_settled);
-  if p_is_forward then
+  if cardinality(p_tags) = 1 then
+    v_tags := p_tags[1]::text[];
+    v_types := p_types[1]::text[];
+    if p_is_forward then
+      select e.position into v_edge from "effect_decider".events e
+        where e.position > p_after and e.position <= v_up_to order by e.position desc limit 1;
+      return query 
+        select v_settled, v_edge, e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags,
+          e.data::text, e.metadata::text, e.recorded_at
+          from "effect_decider".tags t, lateral (select * from "effect_decider".events e where e.position = t.position limit 1) e
+          where t.tag = v_tags[1] and t.position > p_after and t.position <= v_up_to
+            and (v_types is null or t.type = any(v_types))
+            and (cardinality(v_tags) = 1 or e.tags @> v_tags)
+          order by t.position asc limit p_limit;
+    else
+      select e.position into v_edge from "effect_decider".events e
+        where e.position > p_after and e.position <= v_up_to order by e.position asc limit 1;
+      return query 
+        select v_settled, v_edge, e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags,
+          e.data::text, e.metadata::text, e.recorded_at
+          from "effect_decider".tags t, lateral (select * from "effect_decider".events e where e.position = t.position limit 1) e
+          where t.tag = v_tags[1] and t.position > p_after and t.position <= v_up_to
+            and (v_types is null or t.type = any(v_types))
+            and (cardinality(v_tags) = 1 or e.tags @> v_tags)
+          order by t.position desc limit p_limit;
+    end if;
+    if not found then
+      r_settled := v_settled;
+      r_edge := v_edge;
+      return next;
+    end if;
+  elsif p_is_forward then
     return query 
       select v_settled, w.edge, e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags,
           e.data::text, e.metadata::text, e.recorded_at
@@ -835,6 +938,61 @@ begin
         left join lateral (select * from "effect_decider".events e where e.position = m.position limit 1) e on true
         order by m.position desc;
   end if;
+end
+$body$;
+
+create function "effect_decider".read_tagged_many(
+  p_afters bigint[], p_up_tos bigint[], p_limits integer[], p_tags text[], p_types text[]
+) returns table (
+  r_read integer, r_settled bigint, r_edge bigint, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
+  r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
+) language plpgsql volatile set plan_cache_mode = force_generic_plan as $body$
+-- Several reads as read_tagged answers them, forward and of a single item each, one after the other: of each the number of the
+-- read before all else. How far they may go is one question for all whose tags nobody is about to write.
+declare
+  v_settled bigint;
+  v_is_free boolean[];
+begin
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'reading events in global order needs the isolation level READ COMMITTED, not %',
+      upper(current_setting('transaction_isolation')) using errcode = '25001';
+  end if;
+  if pg_is_in_recovery() then
+    raise exception 'reading events in global order needs the primary server, this is a standby' using errcode = '25006';
+  end if;
+  begin
+    for i in 1 .. cardinality(p_tags) loop
+      v_is_free[i] := pg_try_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, hashtext((p_tags[i]::text[])[1]) & 1023);
+    end loop;
+    v_settled := pg_sequence_last_value('"effect_decider".position_seq'::regclass);
+    if v_settled is null then
+      -- Nothing was drawn yet; or it may not be looked at, which only this says.
+      select case when is_called then last_value else 0 end into v_settled from "effect_decider".position_seq;
+    end if;
+    raise exception using errcode = 'ED001';
+  exception when sqlstate 'ED001' then
+  end;
+  return query
+    select w.n::integer, i.settled, edge.position, e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags,
+          e.data::text, e.metadata::text, e.recorded_at
+      from unnest(p_afters, p_up_tos, p_limits, p_tags, p_types, v_is_free) with ordinality
+          as w (after, up_to, max, tags, types, is_free, n),
+        lateral (
+          select case when w.is_free then v_settled end as settled, least(w.up_to, case when w.is_free then v_settled end) as up_to,
+            w.tags::text[] as tags, w.types::text[] as types offset 0
+        ) i
+        left join lateral (
+          select e.position from "effect_decider".events e
+            where e.position > w.after and e.position <= i.up_to and i.settled is not null order by e.position desc limit 1
+        ) edge on true
+        left join lateral (
+          select e.* from "effect_decider".tags t, lateral (select * from "effect_decider".events e where e.position = t.position limit 1) e
+            where t.tag = i.tags[1] and t.position > w.after and t.position <= i.up_to and i.settled is not null
+              and (i.types is null or t.type = any(i.types))
+              and (cardinality(i.tags) = 1 or e.tags @> i.tags)
+            order by t.position limit w.max
+        ) e on true
+      order by w.n, e.position;
 end
 $body$;
 

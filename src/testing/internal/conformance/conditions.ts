@@ -82,12 +82,12 @@ const untilAccepted = (
   store: Kit.Store,
   start: Position.Position,
   criteria: Criteria.Criteria,
-  write: (count: number) => Write
+  writes: (count: number) => Arr.NonEmptyReadonlyArray<Write>
 ): Effect.Effect<Accepted, unknown> =>
   Effect.gen(function* () {
     const { after, count } = yield* decided(store, criteria, start)
-    const written = yield* store.append(write(count), unless(criteria, after))
-    return { criteria, after, written }
+    const [written] = yield* store.appendAll(writes(count), unless(criteria, after))
+    return { criteria, after, written: written! }
   }).pipe(Effect.retry({ while: (error) => error instanceof AppendConditionFailed }))
 
 const together = <A, E>(effects: Iterable<Effect.Effect<A, E>>) => Effect.all(effects, { concurrency: "unbounded" })
@@ -394,9 +394,12 @@ export const cases = (hooks: Partial<Kit.Hooks>, seed: number): ReadonlyArray<Ki
       Arr.makeBy(32, (i) => {
         const tag = tags[i % 5]!
         return Effect.replicateEffect(
-          untilAccepted(store, start, Criteria.tags(tag), (n) =>
-            Kit.write(i < 16 ? stream : Kit.newStream(), Any, Kit.newEvent({ tags: [tag], data: { n } }))
-          ),
+          untilAccepted(store, start, Criteria.tags(tag), (n) => {
+            const event = Kit.newEvent({ tags: [tag], data: { n } })
+            return i < 16
+              ? [Kit.write(stream, Any, event)]
+              : [Kit.write(Kit.newStream(), Any, event), Kit.write(Kit.newStream(), Any)]
+          }),
           2
         )
       })
@@ -445,7 +448,8 @@ export const cases = (hooks: Partial<Kit.Hooks>, seed: number): ReadonlyArray<Ki
             const criteria = random.happens(0.1)
               ? Criteria.all
               : Criteria.anyOf(item(random), ...(random.happens(0.5) ? [item(random)] : []))
-            return Effect.map(untilAccepted(store, start, criteria, write), (one) => accepted.push(one))
+            const writes = () => (random.happens(0.5) ? ([write()] as const) : ([write(), write()] as const))
+            return Effect.map(untilAccepted(store, start, criteria, writes), (one) => accepted.push(one))
           })
           return Effect.replicateEffect(step, 5)
         })
@@ -457,21 +461,28 @@ export const cases = (hooks: Partial<Kit.Hooks>, seed: number): ReadonlyArray<Ki
 
   Kit.testWith(hooks, "another", "conditions: hold against another process", function* (store, another) {
     const start = yield* store.head
-    const tag = Kit.unique()
+    const tags = Arr.makeBy(4, () => Kit.unique())
     const stores = [store, yield* another]
+    // Each store has writers of all tags, who may share a commit.
     const accepted = yield* together(
-      Arr.makeBy(16, (i) =>
-        untilAccepted(stores[i % 2]!, start, Criteria.tags(tag), (n) =>
-          Kit.write(Kit.newStream(), NoStream, Kit.newEvent({ tags: [tag], data: { n } }))
+      Arr.makeBy(16, (i) => {
+        const tag = tags[i >> 2]!
+        return Effect.replicateEffect(
+          untilAccepted(stores[i % 2]!, start, Criteria.tags(tag), (n) => [
+            Kit.write(Kit.newStream(), NoStream, Kit.newEvent({ tags: [tag], data: { n } }))
+          ]),
+          4
         )
+      })
+    )
+    yield* nothingBetween(store, start, accepted.flat())
+    for (const tag of tags) {
+      Kit.same(
+        "the numbers of a tag",
+        (yield* Kit.read(store, { criteria: Criteria.tags(tag) })).map(({ data }) => data),
+        Arr.makeBy(16, (n) => ({ n }))
       )
-    )
-    yield* nothingBetween(store, start, accepted)
-    Kit.same(
-      "the numbers",
-      (yield* Kit.read(store, { criteria: Criteria.tags(tag) })).map(({ data }) => data),
-      Arr.makeBy(16, (n) => ({ n }))
-    )
+    }
   }),
 
   Kit.testWith(hooks, "crash", "conditions: hold over a crash", function* (store, crash) {
