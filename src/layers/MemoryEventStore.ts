@@ -70,183 +70,188 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
 )
 
 /**
+ * What a store in memory provides: the store, and what consumers of the log keep in it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Services = EventStore.EventStore | ActiveProjections | Consumers | DocumentStore
+
+/**
  * The store, and the consumers and documents that are in its transactions.
  */
-const makeAll: Effect.Effect<Context.Context<EventStore.EventStore | ActiveProjections | Consumers | DocumentStore>> =
-  Effect.sync(() => {
-    const log = new Log()
-    const root = new Turn(undefined, 0, 0, 0)
-    const Current = Context.Reference<Turn>(`effect-decider/layers/MemoryEventStore/Turn/${nextStore++}`, {
-      defaultValue: () => root
+const makeAll: Effect.Effect<Context.Context<Services>> = Effect.sync(() => {
+  const log = new Log()
+  const root = new Turn(undefined, 0, 0, 0)
+  const Current = Context.Reference<Turn>(`effect-decider/layers/MemoryEventStore/Turn/${nextStore++}`, {
+    defaultValue: () => root
+  })
+
+  const listeners = new Listeners.Listeners()
+  // After each commit: what no open transaction can take back is what is visible to all.
+  const committed = () => {
+    if (!listeners.isEmpty) {
+      listeners.publish(headOf(root.visible(log)), 1)
+    }
+  }
+
+  const appended = (
+    turn: Turn,
+    writes: NonEmptyReadonlyArray<EventStore.Write>,
+    options: EventStore.AppendAllOptions,
+    fiber: Fiber.Fiber<unknown, unknown>
+  ) => {
+    const answer = checked(turn, (turn) => append(log, turn, writes, options, fiber))
+    if (turn === root) {
+      committed()
+    }
+    return answer
+  }
+
+  const reading = <A>(read: (visible: number, turn: Turn) => A): Effect.Effect<A> =>
+    Effect.withFiber((fiber) => {
+      const turn = fiber.getRef(Current)
+      return turn.isOpen ? Effect.succeed(read(turn.visible(log), turn)) : transactionEnded
     })
 
-    const listeners = new Listeners.Listeners()
-    // After each commit: what no open transaction can take back is what is visible to all.
-    const committed = () => {
-      if (!listeners.isEmpty) {
-        listeners.publish(headOf(root.visible(log)), 1)
-      }
-    }
+  const writing = <A, E>(write: (turn: Turn, fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>) =>
+    Effect.withFiber<A, E>((fiber) => {
+      const turn = fiber.getRef(Current)
+      return turn.busy === 0
+        ? write(turn, fiber)
+        : inTurn(
+            turn,
+            Effect.suspend(() => write(turn, fiber))
+          )
+    })
 
-    const appended = (
-      turn: Turn,
-      writes: NonEmptyReadonlyArray<EventStore.Write>,
-      options: EventStore.AppendAllOptions,
-      fiber: Fiber.Fiber<unknown, unknown>
-    ) => {
-      const answer = checked(turn, (turn) => append(log, turn, writes, options, fiber))
-      if (turn === root) {
-        committed()
-      }
-      return answer
-    }
-
-    const reading = <A>(read: (visible: number, turn: Turn) => A): Effect.Effect<A> =>
-      Effect.withFiber((fiber) => {
-        const turn = fiber.getRef(Current)
-        return turn.isOpen ? Effect.succeed(read(turn.visible(log), turn)) : transactionEnded
-      })
-
-    const writing = <A, E>(write: (turn: Turn, fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>) =>
-      Effect.withFiber<A, E>((fiber) => {
-        const turn = fiber.getRef(Current)
-        return turn.busy === 0
-          ? write(turn, fiber)
-          : inTurn(
-              turn,
-              Effect.suspend(() => write(turn, fiber))
-            )
-      })
-
-    const withTransaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-      Effect.withFiber((fiber) => {
-        const outer = fiber.getRef(Current)
-        return inTurn(
-          outer,
-          Effect.uninterruptibleMask((restore) => {
-            if (!outer.isOpen) {
-              return transactionEnded
-            }
-            const inner = outer.begin(log)
-            return Effect.onExit(restore(Effect.provideService(effect, Current, inner)), (exit) => {
-              // The transaction around it was over first, and took this one back with it.
-              if (!inner.isOpen) {
-                return Exit.isSuccess(exit) ? transactionEnded : Effect.void
-              }
-              inner.end(log, Exit.isSuccess(exit))
-              if (outer === root) {
-                committed()
-              }
-              return Effect.void
-            })
-          })
-        )
-      })
-
-    // Of tables that are changed in transactions. `write` gets whether what it changes is final.
-    const inline = new MemoryReadSide.Inline(log.journal)
-    const access: MemoryReadSide.Access = {
-      reading: (read) => reading((_, turn) => read(turn.changes(log))),
-      writing: (write) =>
-        writing((turn, fiber) =>
-          turn.isOpen ? Effect.sync(() => write(turn.changes(log), turn.isRoot, fiber)) : transactionEnded
-        )
-    }
-    const readSide = MemoryReadSide.make(log.journal, access, inline)
-    // Takes back what was written without the inline projections.
-    const checked = <A, E>(
-      turn: Turn,
-      write: (turn: Turn) => Effect.Effect<A, E>
-    ): Effect.Effect<A, E | InlineMissing> => {
-      const projections = turn.isOpen && inline.isUsed ? inline.missing(turn.changes(log)) : []
-      if (projections.length === 0) {
-        return write(turn)
-      }
-      const before = log.events.length
-      const inner = turn.begin(log)
-      const answer = write(inner)
-      const isRefused = log.events.length > before
-      inner.end(log, !isRefused)
-      return isRefused ? Effect.fail(new InlineMissing({ projections })) : answer
-    }
-
-    const store = EventStore.make({
-      system: { name: "memory", isInstant: true },
-      appendAll: (writes, options) => writing((turn, fiber) => appended(turn, writes, options, fiber)),
-      load: (stream, { after, idempotencyKey, snapshotKey, upTo }) =>
-        reading((visible, turn): EventStore.StoredStream => {
-          const version = log.version(stream, visible)
-          const last = Math.min(version, upTo)
-          const found = snapshotKey === undefined ? undefined : log.snapshot(stream, snapshotKey, last)
-          const snapshot = found === undefined || found.version <= after ? undefined : found
-          const from = snapshot?.version ?? after
-          const loaded = {
-            events: from < last ? log.stream(stream).slice(from, last) : [],
-            version: StreamVersion.make(version)
-          }
-          const recorded = idempotencyKey === undefined ? undefined : turn.record(log, idempotencyKey)
-          return recorded === undefined && snapshot === undefined
-            ? loaded
-            : { ...loaded, ...(recorded && { recorded }), ...(snapshot && { snapshot }) }
-        }),
-      readStreamPage: (stream, range) => reading((visible) => streamPage(log, stream, range, visible)),
-      readPage: (range) => reading((visible) => page(log, range, visible)),
-      streamVersion: (stream) => reading((visible) => StreamVersion.make(log.version(stream, visible))),
-      versionAt: (stream, until) =>
-        reading((visible) => {
-          const version = log.version(stream, visible)
-          const later = log.stream(stream).findIndex((event) => event.recordedAt.epochMilliseconds > until)
-          return StreamVersion.make(later === -1 ? version : Math.min(later, version))
-        }),
-      tombstone: (stream, expected) =>
-        writing((turn): Effect.Effect<StreamVersion.StreamVersion, VersionConflict> => {
-          if (!turn.isOpen) {
+  const withTransaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.withFiber((fiber) => {
+      const outer = fiber.getRef(Current)
+      return inTurn(
+        outer,
+        Effect.uninterruptibleMask((restore) => {
+          if (!outer.isOpen) {
             return transactionEnded
           }
-          const actual = StreamVersion.make(log.stream(stream).length)
-          if (actual === 0 || !ExpectedVersion.matches(expected, actual)) {
-            return Effect.fail(new VersionConflict({ stream, expected, actual }))
-          }
-          log.closed.add(stream)
-          return Effect.succeed(actual)
-        }),
-      listStreams: (range) => reading((visible) => log.list(range, visible)),
-      isInTransaction: Effect.withFiber((fiber) => Effect.succeed(fiber.getRef(Current) !== root)),
-      importBatch: (batch) =>
-        Effect.withFiber((fiber) => {
-          const turn = fiber.getRef(Current)
-          return inTurn(
-            turn,
-            Effect.suspend(() => checked(turn, (turn) => importBatch(log, turn, batch))).pipe(
-              Effect.tap(() => (turn === root ? Effect.sync(committed) : Effect.void))
-            )
-          )
-        }),
-      head: reading(headOf),
-      changes: Stream.unwrap(
-        Effect.map(
-          Effect.acquireRelease(
-            Effect.sync(() => listeners.join(0, headOf(root.visible(log)))),
-            (listener) => Effect.sync(() => listeners.leave(listener))
-          ),
-          Listeners.stream
-        )
-      ),
-      withTransaction,
-      snapshots: {
-        save: (snapshot) =>
-          Effect.withFiber((fiber) =>
-            reading((visible) =>
-              log.saveSnapshot(snapshot, visible, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
-            )
-          ),
-        purge: (before) => reading(() => log.purgeSnapshots(before))
-      },
-      purgeIdempotencyRecords: (before) =>
-        writing((turn) => (turn.isOpen ? Effect.succeed(log.records.purge(before, turn.isRoot)) : transactionEnded))
+          const inner = outer.begin(log)
+          return Effect.onExit(restore(Effect.provideService(effect, Current, inner)), (exit) => {
+            // The transaction around it was over first, and took this one back with it.
+            if (!inner.isOpen) {
+              return Exit.isSuccess(exit) ? transactionEnded : Effect.void
+            }
+            inner.end(log, Exit.isSuccess(exit))
+            if (outer === root) {
+              committed()
+            }
+            return Effect.void
+          })
+        })
+      )
     })
-    return Context.add(readSide, EventStore.EventStore, store)
+
+  // Of tables that are changed in transactions. `write` gets whether what it changes is final.
+  const inline = new MemoryReadSide.Inline(log.journal)
+  const access: MemoryReadSide.Access = {
+    reading: (read) => reading((_, turn) => read(turn.changes(log))),
+    writing: (write) =>
+      writing((turn, fiber) =>
+        turn.isOpen ? Effect.sync(() => write(turn.changes(log), turn.isRoot, fiber)) : transactionEnded
+      )
+  }
+  const readSide = MemoryReadSide.make(log.journal, access, inline)
+  // Takes back what was written without the inline projections.
+  const checked = <A, E>(
+    turn: Turn,
+    write: (turn: Turn) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | InlineMissing> => {
+    const projections = turn.isOpen && inline.isUsed ? inline.missing(turn.changes(log)) : []
+    if (projections.length === 0) {
+      return write(turn)
+    }
+    const before = log.events.length
+    const inner = turn.begin(log)
+    const answer = write(inner)
+    const isRefused = log.events.length > before
+    inner.end(log, !isRefused)
+    return isRefused ? Effect.fail(new InlineMissing({ projections })) : answer
+  }
+
+  const store = EventStore.make({
+    system: { name: "memory", isInstant: true },
+    appendAll: (writes, options) => writing((turn, fiber) => appended(turn, writes, options, fiber)),
+    load: (stream, { after, idempotencyKey, snapshotKey, upTo }) =>
+      reading((visible, turn): EventStore.StoredStream => {
+        const version = log.version(stream, visible)
+        const last = Math.min(version, upTo)
+        const found = snapshotKey === undefined ? undefined : log.snapshot(stream, snapshotKey, last)
+        const snapshot = found === undefined || found.version <= after ? undefined : found
+        const from = snapshot?.version ?? after
+        const loaded = {
+          events: from < last ? log.stream(stream).slice(from, last) : [],
+          version: StreamVersion.make(version)
+        }
+        const recorded = idempotencyKey === undefined ? undefined : turn.record(log, idempotencyKey)
+        return recorded === undefined && snapshot === undefined
+          ? loaded
+          : { ...loaded, ...(recorded && { recorded }), ...(snapshot && { snapshot }) }
+      }),
+    readStreamPage: (stream, range) => reading((visible) => streamPage(log, stream, range, visible)),
+    readPage: (range) => reading((visible) => page(log, range, visible)),
+    streamVersion: (stream) => reading((visible) => StreamVersion.make(log.version(stream, visible))),
+    versionAt: (stream, until) =>
+      reading((visible) => {
+        const version = log.version(stream, visible)
+        const later = log.stream(stream).findIndex((event) => event.recordedAt.epochMilliseconds > until)
+        return StreamVersion.make(later === -1 ? version : Math.min(later, version))
+      }),
+    tombstone: (stream, expected) =>
+      writing((turn): Effect.Effect<StreamVersion.StreamVersion, VersionConflict> => {
+        if (!turn.isOpen) {
+          return transactionEnded
+        }
+        const actual = StreamVersion.make(log.stream(stream).length)
+        if (actual === 0 || !ExpectedVersion.matches(expected, actual)) {
+          return Effect.fail(new VersionConflict({ stream, expected, actual }))
+        }
+        log.closed.add(stream)
+        return Effect.succeed(actual)
+      }),
+    listStreams: (range) => reading((visible) => log.list(range, visible)),
+    isInTransaction: Effect.withFiber((fiber) => Effect.succeed(fiber.getRef(Current) !== root)),
+    importBatch: (batch) =>
+      Effect.withFiber((fiber) => {
+        const turn = fiber.getRef(Current)
+        return inTurn(
+          turn,
+          Effect.suspend(() => checked(turn, (turn) => importBatch(log, turn, batch))).pipe(
+            Effect.tap(() => (turn === root ? Effect.sync(committed) : Effect.void))
+          )
+        )
+      }),
+    head: reading(headOf),
+    changes: Stream.unwrap(
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.sync(() => listeners.join(0, headOf(root.visible(log)))),
+          (listener) => Effect.sync(() => listeners.leave(listener))
+        ),
+        Listeners.stream
+      )
+    ),
+    withTransaction,
+    snapshots: {
+      save: (snapshot) =>
+        Effect.withFiber((fiber) =>
+          reading((visible) => log.saveSnapshot(snapshot, visible, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()))
+        ),
+      purge: (before) => reading(() => log.purgeSnapshots(before))
+    },
+    purgeIdempotencyRecords: (before) =>
+      writing((turn) => (turn.isOpen ? Effect.succeed(log.records.purge(before, turn.isRoot)) : transactionEnded))
   })
+  return Context.add(readSide, EventStore.EventStore, store)
+})
 
 /**
  * An empty store for each place where the layer is built. Within one program layers are shared by reference, so all of it
@@ -274,8 +279,9 @@ const makeAll: Effect.Effect<Context.Context<EventStore.EventStore | ActiveProje
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<EventStore.EventStore | ActiveProjections | Consumers | DocumentStore> =
-  /*#__PURE__*/ Layer.effectContext(/*#__PURE__*/ Effect.suspend(() => makeAll))
+export const layer: Layer.Layer<Services> = /*#__PURE__*/ Layer.effectContext(
+  /*#__PURE__*/ Effect.suspend(() => makeAll)
+)
 
 let nextStore = 0
 
