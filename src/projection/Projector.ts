@@ -303,10 +303,7 @@ export const make = Effect.fnUntraced(function* <R = never>(
             yield* Partitions.claim(consumers, projection, partitions)
           }
           yield* making.setUp
-          // Whoever takes over the one that is read has readers read it, in case nobody has done so.
-          if ((yield* active.get(projection.name))?.version === projection.version) {
-            yield* Versions.publish(projection)
-          }
+          yield* Versions.publishIfRead(active, projection)
         })
       }
       parts.push(Consuming.run(tools, work, { holder, nudges, progress: one.progress }))

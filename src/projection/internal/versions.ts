@@ -54,6 +54,20 @@ export const publish = <R>(projection: Runnable<R>): Effect.Effect<unknown, unkn
   "handle" in projection ? projection.publish : Effect.void
 
 /**
+ * Has readers read it if it is the one to read, in case nobody has done so. In the transaction around it.
+ */
+export const publishIfRead = Effect.fnUntraced(function* <R>(
+  active: ActiveProjections["Service"],
+  projection: Runnable<R>
+): Effect.fn.Return<void, unknown, R> {
+  const found = yield* active.get(projection.name)
+  // So that another one does not become it meanwhile, whose readers would be led back.
+  if (found?.version === projection.version && (yield* active.activate(found, found))) {
+    yield* publish(projection)
+  }
+})
+
+/**
  * Removes a version that is not the one to read: nothing of it is left, and nobody makes it again unless somebody asks for it.
  * Answers whether there was anything.
  */
