@@ -66,11 +66,11 @@ const impure = new Set([
 const sql =
   /^\s*(select\s|with\s+\w+\s*(\([^)]*\))?\s+as\s|insert\s+(or\s+\w+\s+)?into\s|update\s+\S+\s+set\s|delete\s+from\s|create\s+(or\s+replace\s+|unique\s+|temp\s+)*(table|index|schema|view|function|trigger|type)\s|alter\s+table\s|drop\s+(table|index|schema|view|function)\s|begin(\s+(immediate|exclusive|transaction|isolation)\b.*)?\s*;?\s*$|savepoint\s+\w|pragma\s+\w|truncate\s+(table\s)?|copy\s+\w+\s+from\s|(un)?listen\s+\w+\s*;?\s*$|notify\s+\w)/i
 
-/** Says what a read model is, and gives no layer. It is in that folder because SQL belongs there. */
-const definesTables = "effect-decider/layers/SqlProjection"
-
 /** Files that put an application together: they, tests and tools may import layers; nothing else in examples may. */
 const isEntry = (path: string) => /(^|\/)main\.ts$|\.test\.ts$/.test(path)
+
+/** It picks no store: a definition of a read model in SQL, which runs on whichever the entry has picked. */
+const definesInSql = "effect-decider/layers/SqlProjection"
 
 interface Violation {
   readonly rule: string
@@ -140,7 +140,7 @@ const check = (sources: ReadonlyArray<Source>): ReadonlyArray<Violation> => {
           source.path.startsWith("examples/") &&
           !isEntry(source.path) &&
           specifier.startsWith("effect-decider/layers/") &&
-          specifier !== definesTables
+          specifier !== definesInSql
         ) {
           report("entries pick layers", offset, `imports ${specifier}; only main.ts files and tests pick layers`)
         }

@@ -125,7 +125,7 @@ const day = Effect.gen(function* () {
     waiting,
     (nr) =>
       Effect.gen(function* () {
-        // Memory and SQLite answer at once: without a pause for what comes from outside, Ctrl-C would wait for the evening.
+        // The memory store answers at once: without a pause for what comes from outside, Ctrl-C would wait for the evening.
         yield* Effect.yieldNow
         const wish = yield* Counter.wish(today, nr)
         const outcome = yield* Counter.serve(wish)

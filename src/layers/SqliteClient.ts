@@ -27,6 +27,7 @@ import { classifySqliteError, isSqlError, LockTimeoutError, SqlError } from "eff
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from "node:sqlite"
+import * as Breath from "./internal/breath.ts"
 import * as SqliteBinding from "./internal/sqliteBinding.ts"
 
 /**
@@ -227,6 +228,7 @@ export const make = Effect.fnUntraced(function* (
     semaphore: Semaphore.makeUnsafe(1),
     isTransaction: inTransaction
   })
+  const breath = Breath.make()
   // Waits without the connection, so that other fibers can read while another process writes.
   const borrower: Borrower = (f) =>
     Effect.suspend(() => {
@@ -235,7 +237,10 @@ export const make = Effect.fnUntraced(function* (
         isSafe = !inTransaction()
         return f(connection)
       })
-      return retryBusy(attempt, () => isSafe)
+      return Effect.andThen(
+        breath,
+        retryBusy(attempt, () => isSafe)
+      )
     })
   const acquirer = Effect.as(acquirers.acquirer, reserved)
 
@@ -268,7 +273,7 @@ export const make = Effect.fnUntraced(function* (
             : connection.executeUnprepared(statement, [], undefined)
         const attempt = Effect.suspend(() => {
           const lease = Scope.makeUnsafe()
-          return Scope.provide(restore(acquirers.transactionAcquirer), lease).pipe(
+          return Scope.provide(restore(Effect.andThen(breath, acquirers.transactionAcquirer)), lease).pipe(
             Effect.andThen(begin),
             Effect.onExit((exit) =>
               Exit.isSuccess(exit)

@@ -105,6 +105,34 @@ const exitOf = ({ child }: WriterProcess) =>
 
 describe("SqliteClient", () => {
   describe("statements", () => {
+    // A database that answers at once gives fibers nothing to wait for: so timers would run when all of them are done.
+    it.live.each([
+      ["statements", (sql: SqlClient) => sql`SELECT 1`],
+      ["transactions", (sql: SqlClient) => sql.withTransaction(sql`SELECT 1`)]
+    ] as const)("let timers run between %s", ([_, ask]) =>
+      Effect.gen(function* () {
+        const sql = yield* memory
+        let asked = 0
+        let timer: number | undefined
+        setTimeout(() => (timer = asked), 1)
+        const many = Array.from({ length: 20_000 })
+        yield* Effect.forEach(
+          many,
+          () =>
+            Effect.andThen(
+              Effect.sync(() => asked++),
+              ask(sql)
+            ),
+          {
+            concurrency: 16,
+            discard: true
+          }
+        )
+        assert.isDefined(timer)
+        assert.isBelow(timer, many.length)
+      })
+    )
+
     it.effect("inserts and queries plain rows", () =>
       Effect.gen(function* () {
         const sql = yield* memory
