@@ -50,7 +50,9 @@ const commands = HttpApiBuilder.group(
           // Nobody asks a command for what these refuse.
           AlreadyRecorded: broken,
           AppendConditionFailed: broken,
-          ImportRefused: broken
+          ImportRefused: broken,
+          InlineMissing: broken,
+          InlineFailed: broken
         })
       )
       return HttpApiSchema.withHeaders({ body: { version, position }, headers: { etag: version } })

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, References, Schedule } from "effect"
-import { type Consumers, type DocumentStore, type EventStore, Projection, Projector, ReadModel } from "effect-decider"
+import { Projection, Projector, ReadModel } from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
 import * as PgEventStore from "effect-decider/layers/PgEventStore"
 import * as SqliteEventStore from "effect-decider/layers/SqliteEventStore"
@@ -53,7 +53,7 @@ describe("what is read about parcels, folded", () => {
   })
 })
 
-type Services = EventStore.EventStore | Consumers.Consumers | DocumentStore.DocumentStore
+type Services = MemoryEventStore.Services
 
 const stores = {
   memory: MemoryEventStore.layer,

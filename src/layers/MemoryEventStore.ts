@@ -20,6 +20,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import type { ActiveProjections } from "../projection/ActiveProjections.ts"
 import type { Consumers } from "../projection/Consumers.ts"
 import type { Deadlines } from "../projection/Deadlines.ts"
 import type { DocumentStore } from "../projection/DocumentStore.ts"
@@ -32,7 +33,13 @@ import * as Verdict from "../store/internal/verdict.ts"
 import type { NewEvent } from "../store/NewEvent.ts"
 import type { Position } from "../store/Position.ts"
 import type { RecordedEvent } from "../store/RecordedEvent.ts"
-import { AppendConditionFailed, type AppendError, type ImportError, VersionConflict } from "../store/StoreError.ts"
+import {
+  AppendConditionFailed,
+  type AppendError,
+  type ImportError,
+  InlineMissing,
+  VersionConflict
+} from "../store/StoreError.ts"
 import * as StreamId from "../store/StreamId.ts"
 import * as StreamVersion from "../store/StreamVersion.ts"
 import * as Listeners from "./internal/listeners.ts"
@@ -69,7 +76,7 @@ export const make: Effect.Effect<EventStore.EventStore["Service"]> = /*#__PURE__
  * @category models
  * @since 0.1.0
  */
-export type Services = EventStore.EventStore | Consumers | Deadlines | DocumentStore
+export type Services = EventStore.EventStore | ActiveProjections | Consumers | Deadlines | DocumentStore
 
 /**
  * The store, and the consumers and documents that are in its transactions.
@@ -95,7 +102,7 @@ const makeAll: Effect.Effect<Context.Context<Services>> = Effect.sync(() => {
     options: EventStore.AppendAllOptions,
     fiber: Fiber.Fiber<unknown, unknown>
   ) => {
-    const answer = append(log, turn, writes, options, fiber)
+    const answer = checked(turn, (turn) => append(log, turn, writes, options, fiber))
     if (turn === root) {
       committed()
     }
@@ -145,13 +152,31 @@ const makeAll: Effect.Effect<Context.Context<Services>> = Effect.sync(() => {
     })
 
   // Of tables that are changed in transactions. `write` gets whether what it changes is final.
-  const readSide = MemoryReadSide.make(log.journal, {
+  const inline = new MemoryReadSide.Inline(log.journal)
+  const access: MemoryReadSide.Access = {
     reading: (read) => reading((_, turn) => read(turn.changes(log))),
     writing: (write) =>
       writing((turn, fiber) =>
         turn.isOpen ? Effect.sync(() => write(turn.changes(log), turn.isRoot, fiber)) : transactionEnded
       )
-  })
+  }
+  const readSide = MemoryReadSide.make(log.journal, access, inline)
+  // Takes back what was written without the inline projections.
+  const checked = <A, E>(
+    turn: Turn,
+    write: (turn: Turn) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | InlineMissing> => {
+    const projections = turn.isOpen && inline.isUsed ? inline.missing(turn.changes(log)) : []
+    if (projections.length === 0) {
+      return write(turn)
+    }
+    const before = log.events.length
+    const inner = turn.begin(log)
+    const answer = write(inner)
+    const isRefused = log.events.length > before
+    inner.end(log, !isRefused)
+    return isRefused ? Effect.fail(new InlineMissing({ projections })) : answer
+  }
 
   const store = EventStore.make({
     system: { name: "memory", isInstant: true },
@@ -200,7 +225,7 @@ const makeAll: Effect.Effect<Context.Context<Services>> = Effect.sync(() => {
         const turn = fiber.getRef(Current)
         return inTurn(
           turn,
-          Effect.suspend(() => importBatch(log, turn, batch)).pipe(
+          Effect.suspend(() => checked(turn, (turn) => importBatch(log, turn, batch))).pipe(
             Effect.tap(() => (turn === root ? Effect.sync(committed) : Effect.void))
           )
         )

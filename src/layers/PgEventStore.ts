@@ -24,11 +24,13 @@ import * as Layer from "effect/Layer"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import type * as Scope from "effect/Scope"
 import { SqlClient } from "effect/sql/SqlClient"
+import type { ActiveProjections } from "../projection/ActiveProjections.ts"
 import type { Consumers } from "../projection/Consumers.ts"
 import type { Deadlines } from "../projection/Deadlines.ts"
 import type { DocumentStore } from "../projection/DocumentStore.ts"
 import * as EventStore from "../store/EventStore.ts"
 import type { StoreUnavailable } from "../store/StoreError.ts"
+import * as InlineMissing from "./internal/inlineMissing.ts"
 import * as Changes from "./internal/pgChanges.ts"
 import * as Migrate from "./internal/pgMigrate.ts"
 import * as Primitives from "./internal/pgPrimitives.ts"
@@ -76,7 +78,7 @@ export interface PgEventStoreConfig extends PgEventStoreOptions, PgClient.PgPool
  * @category models
  * @since 0.1.0
  */
-export type Services = EventStore.EventStore | Consumers | Deadlines | DocumentStore
+export type Services = EventStore.EventStore | ActiveProjections | Consumers | Deadlines | DocumentStore
 
 /**
  * Opens the store that is in the database of the current `PgClient`.
@@ -106,7 +108,13 @@ export const make = Effect.fnUntraced(function* (
   yield* Migrate.run(sql, schema, options?.migrate ?? "auto")
   const pollInterval = Duration.fromInputUnsafe(options?.pollInterval ?? "1 second")
   const changes = yield* Changes.make(sql, schema, pollInterval)
-  return EventStore.make({ ...(yield* Primitives.make(sql, schema, changes)), changes: changes.changes })
+  const primitives = yield* Primitives.make(sql, schema, changes)
+  return EventStore.make({
+    ...primitives,
+    appendAll: (writes, options) => InlineMissing.told(primitives.appendAll(writes, options)),
+    importBatch: (batch) => InlineMissing.told(primitives.importBatch(batch)),
+    changes: changes.changes
+  })
 })
 
 /**

@@ -28,6 +28,10 @@ export type Table = (name: string) => string
 /**
  * - `setUp`: creates the tables of this version if they are not there. Runs in a transaction, whenever a process takes the
  *   projection over.
+ * - `tearDown`: drops them if they are there: when this version is dropped, or its building is aborted. Without it both are
+ *   refused.
+ * - `publish`: has readers read the tables of this version: replaces a view, for example. Runs in the transaction in which this
+ *   version takes the place of the one before, and may run again.
  * - `handle`: writes what comes of events, in their order. They come in batches, up to some thousand while it catches up; one
  *   statement for all of them is faster than one for each. When a batch fails it is called again, with single events.
  * - `key`: what events must be in order by, where one that fails holds up others, and in which partition they are; the stream by
@@ -40,6 +44,8 @@ export type Table = (name: string) => string
  */
 export interface Options<in out Event> extends Projection.SourceOptions<Event>, Projection.Partitioned {
   readonly setUp?: ((table: Table) => Effect.Effect<unknown, unknown, SqlClient>) | undefined
+  readonly tearDown?: ((table: Table) => Effect.Effect<unknown, unknown, SqlClient>) | undefined
+  readonly publish?: ((table: Table) => Effect.Effect<unknown, unknown, SqlClient>) | undefined
   readonly handle: (
     entries: NonEmptyReadonlyArray<Entry<NoInfer<Event>>>,
     table: Table
@@ -108,6 +114,8 @@ export const make = <Event>(options: Options<Event>): Projection.Handled<Event, 
     partitions: Projection.partitionsOf(options.name, options),
     key: options.key ?? (({ recorded }) => recorded.stream),
     setUp: options.setUp === undefined ? Effect.void : inTransaction(options.setUp(table)),
+    tearDown: options.tearDown === undefined ? undefined : inTransaction(options.tearDown(table)),
+    publish: options.publish === undefined ? Effect.void : inTransaction(options.publish(table)),
     handle: (entries) => inTransaction(Effect.suspend(() => options.handle(entries, table)))
   }
 }

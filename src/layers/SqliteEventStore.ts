@@ -18,6 +18,7 @@ import * as Reactivity from "effect/reactivity/Reactivity"
 import type * as Scope from "effect/Scope"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { ActiveProjections } from "../projection/ActiveProjections.ts"
 import type { Consumers } from "../projection/Consumers.ts"
 import type { Deadlines } from "../projection/Deadlines.ts"
 import type { DocumentStore } from "../projection/DocumentStore.ts"
@@ -26,6 +27,7 @@ import type { StoreUnavailable } from "../store/StoreError.ts"
 import * as Announcing from "./internal/announcing.ts"
 import * as Feed from "./internal/feed.ts"
 import * as Append from "./internal/sqliteAppend.ts"
+import * as InlineMissing from "./internal/inlineMissing.ts"
 import * as Import from "./internal/sqliteImport.ts"
 import { isCommitLost } from "./internal/sqliteFailure.ts"
 import * as ReadSide from "./internal/sqliteReadSide.ts"
@@ -78,7 +80,7 @@ export interface SqliteEventStoreConfig
  * @category models
  * @since 0.1.0
  */
-export type Services = EventStore.EventStore | Consumers | Deadlines | DocumentStore
+export type Services = EventStore.EventStore | ActiveProjections | Consumers | Deadlines | DocumentStore
 
 /**
  * Makes a store on the `SqliteClient` of the context, and opens a second connection for reads if the database is a file.
@@ -133,7 +135,9 @@ const makeAll = Effect.fnUntraced(function* (
   const store = EventStore.make({
     system: { name: "sqlite" },
     appendAll: (writes, options) =>
-      Effect.withFiber((fiber) => announcing(appendAll(writes, options), Transaction.isInside(writer, fiber))),
+      Effect.withFiber((fiber) =>
+        announcing(InlineMissing.told(appendAll(writes, options)), Transaction.isInside(writer, fiber))
+      ),
     load: (stream, { after, idempotencyKey, snapshotKey, upTo }) =>
       reading("load", (sql) =>
         idempotencyKey === undefined && snapshotKey === undefined
@@ -152,7 +156,8 @@ const makeAll = Effect.fnUntraced(function* (
     streamVersion: (stream) => reading("streamVersion", (sql) => Read.streamVersion(sql, stream)),
     versionAt: (stream, until) => reading("readStream", (sql) => Read.versionAt(sql, stream, until)),
     listStreams: (range) => reading("streams", (sql) => Read.listStreams(sql, range)),
-    importBatch: (batch) => Effect.tap(importBatch(batch), () => writer.afterCommit(Effect.sync(feed.wake))),
+    importBatch: (batch) =>
+      Effect.tap(InlineMissing.told(importBatch(batch)), () => writer.afterCommit(Effect.sync(feed.wake))),
     isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(writer, fiber))),
     head: reading("head", Read.head),
     tombstone: Tombstone.make(writer),

@@ -106,6 +106,8 @@ export const HandledTypeId = "~effect-decider/projection/Projection/Handled"
  * them and sees to it that they need nothing but that database.
  *
  * - `setUp`: creates its tables if they are not there.
+ * - `tearDown`: removes them, so that they can be made anew. Without it that is refused.
+ * - `publish`: has readers read these tables from now on.
  * - `handle`: writes what comes of events.
  * - `partitions`: see {@link Partitioned}.
  *
@@ -116,6 +118,8 @@ export interface Handled<in out Event, out R> extends Omit<Keyed<never, Event>, 
   readonly [HandledTypeId]: typeof HandledTypeId
   readonly partitions: number
   readonly setUp: Effect.Effect<unknown, unknown, R>
+  readonly tearDown: Effect.Effect<unknown, unknown, R> | undefined
+  readonly publish: Effect.Effect<unknown, unknown, R>
   readonly handle: (entries: NonEmptyReadonlyArray<Entry<Event>>) => Effect.Effect<unknown, unknown, R>
 }
 

@@ -30,6 +30,7 @@ import type * as Scope from "effect/Scope"
 import { EventStore } from "../store/EventStore.ts"
 import * as Position from "../store/Position.ts"
 import { InvalidRequest, type ReadError, type StoreUnavailable } from "../store/StoreError.ts"
+import { ActiveProjections } from "./ActiveProjections.ts"
 import { Consumers, type Parked, type ParkedOptions } from "./Consumers.ts"
 import { DocumentStore } from "./DocumentStore.ts"
 import * as Consuming from "./internal/consuming.ts"
@@ -37,8 +38,12 @@ import { Knowing } from "./internal/knowing.ts"
 import * as Making from "./internal/making.ts"
 import * as Names from "./internal/names.ts"
 import * as Partitions from "./internal/partitions.ts"
+import * as Registering from "./internal/registering.ts"
 import * as Standings from "./internal/standings.ts"
+import * as Switching from "./internal/switching.ts"
+import * as Versions from "./internal/versions.ts"
 import type { Documents, Handled } from "./Projection.ts"
+import { ProjectionChanged } from "./ProjectionChanged.ts"
 import * as Subscription from "./Subscription.ts"
 
 /**
@@ -93,6 +98,11 @@ export interface Named {
  * - `maxParked`: with so many parked events the projection stops, for then it is not the events that are wrong; 1,000 by
  *   default.
  * - `pages`: how many pages, of at most 1,000 events each, may share a transaction while it catches up; 4 by default.
+ * - `onChange`: what to do where an older version is the one that is read. With `"rebuild"`, the default, the newer one is built
+ *   beside it, and takes its place when it has caught up and has no parked events; see `Rebuild`. With `"refuse"` newer versions
+ *   are not run, and this process does not start without the older one.
+ * - `previous`: what becomes of the version that was replaced: it is kept, and run where a process has it, until `Rebuild.drop`;
+ *   or it is dropped at once. `"keep"` by default.
  *
  * @category models
  * @since 0.1.0
@@ -103,6 +113,8 @@ export interface Options {
   readonly onFailure?: "park" | "stop" | undefined
   readonly maxParked?: number | undefined
   readonly pages?: number | undefined
+  readonly onChange?: "rebuild" | "refuse" | undefined
+  readonly previous?: "keep" | "drop" | undefined
 }
 
 /**
@@ -142,6 +154,14 @@ export interface Status extends Named {
   readonly failure: string | undefined
   readonly holder: string | undefined
 }
+
+/**
+ * Every way the start of projections can fail.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ProjectorError = ProjectionChanged | StoreUnavailable
 
 /**
  * Looks after the projections of a database, whichever process runs them.
@@ -207,12 +227,13 @@ export const make = Effect.fnUntraced(function* <R = never>(
   options: Options = {}
 ): Effect.fn.Return<
   Projector["Service"],
-  never,
-  EventStore | Subscription.Subscriptions | Consumers | DocumentStore | Scope.Scope | R
+  ProjectorError,
+  EventStore | Subscription.Subscriptions | ActiveProjections | Consumers | DocumentStore | Scope.Scope | R
 > {
   const store = yield* EventStore
   const consumers = yield* Consumers
   const documents = yield* DocumentStore
+  const active = yield* ActiveProjections
   const tools = { store, consumers, subscriptions: yield* Subscription.Subscriptions }
   const settings: Consuming.Settings = {
     lease: Duration.fromInputUnsafe(options.lease ?? "5 seconds"),
@@ -228,7 +249,34 @@ export const make = Effect.fnUntraced(function* <R = never>(
   const knowing = new Knowing(consumers, yield* Effect.scope)
   const own = new Set<string>()
 
+  const { onChange = "rebuild", previous = "keep" } = options
+  // Of each projection the version after which none is run.
+  const refused = new Map<string, number>()
+  for (const newest of Registering.newestOf(projections)) {
+    const found = yield* Registering.registered(newest)
+    const older = projections.filter(({ name, version }) => name === newest.name && version < newest.version)
+    if (found.version < newest.version && onChange === "rebuild") {
+      const versions = { store, active, consumers }
+      yield* Effect.forkScoped(Switching.run(versions, newest, { holder, previous, older }))
+    } else if (found.version < newest.version && !older.some(({ version }) => version === found.version)) {
+      const issue =
+        `its version ${found.version} is the one that is read, and \`onChange\` is "refuse"; start with "rebuild" to build ` +
+        `version ${newest.version} beside it and replace it, or give the Projector version ${found.version} as well`
+      return yield* new ProjectionChanged({
+        projection: newest.name,
+        version: newest.version,
+        active: found.version,
+        issue
+      })
+    }
+    if (onChange === "refuse") {
+      refused.set(newest.name, found.version)
+    }
+  }
   for (const projection of projections) {
+    if (projection.version > (refused.get(projection.name) ?? Infinity)) {
+      continue
+    }
     const { partitions } = projection
     const whole = Names.consumerOf(projection)
     if (own.has(whole)) {
@@ -250,10 +298,13 @@ export const make = Effect.fnUntraced(function* <R = never>(
         settings,
         ...making,
         // One of them at a time creates what is not there.
-        setUp:
-          partitions > 1
-            ? Effect.andThen(Partitions.claim(consumers, projection, partitions), making.setUp)
-            : making.setUp
+        setUp: Effect.gen(function* () {
+          if (partitions > 1) {
+            yield* Partitions.claim(consumers, projection, partitions)
+          }
+          yield* making.setUp
+          yield* Versions.publishIfRead(active, projection)
+        })
       }
       parts.push(Consuming.run(tools, work, { holder, nudges, progress: one.progress }))
     }
@@ -405,7 +456,11 @@ const byPosition = (parked: ReadonlyArray<Parked>): ReadonlyArray<Parked> =>
 export const layer = <const P extends ReadonlyArray<Runnable<any>>>(
   projections: P,
   options?: Options
-): Layer.Layer<Projector, never, EventStore | Consumers | DocumentStore | ServicesOf<P[number]>> =>
+): Layer.Layer<
+  Projector,
+  ProjectorError,
+  EventStore | ActiveProjections | Consumers | DocumentStore | ServicesOf<P[number]>
+> =>
   // By reference, so it is the same one as anywhere else in the program.
   Layer.effect(Projector, make<ServicesOf<P[number]>>(projections, options)).pipe(Layer.provide(Subscription.layer))
 

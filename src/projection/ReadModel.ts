@@ -6,14 +6,17 @@
  *
  * @since 0.1.0
  */
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { StoreUnavailable } from "../store/StoreError.ts"
+import { ActiveProjections } from "./ActiveProjections.ts"
 import { type Document, DocumentStore } from "./DocumentStore.ts"
-import { collectionOf } from "./internal/names.ts"
+import { collectionOf, type Named } from "./internal/names.ts"
 import type { Documents } from "./Projection.ts"
+import { ProjectionChanged } from "./ProjectionChanged.ts"
 
 /**
  * A document that the schema of the projection cannot read.
@@ -88,6 +91,94 @@ export interface ReadModel<out State> {
   readonly getMany: (keys: Iterable<string>) => Effect.Effect<ReadonlyMap<string, State>, ReadModelError>
   readonly list: (options?: ListOptions) => Effect.Effect<ReadonlyArray<Found<State>>, ReadModelError>
 }
+
+/**
+ * The documents of that version of a projection that is the one to read. `active` says which one that is now.
+ *
+ * Each read finds all documents of one version as it was at that time, also while another version takes its place. It takes one
+ * small query more than a read of a certain version. It fails with `ProjectionChanged` where the one to read is none of those
+ * given, or where there is none yet.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Current<out State> {
+  readonly active: Effect.Effect<Named, ReadModelError | ProjectionChanged>
+  readonly get: (key: string) => Effect.Effect<Option.Option<State>, ReadModelError | ProjectionChanged>
+  readonly getMany: (
+    keys: Iterable<string>
+  ) => Effect.Effect<ReadonlyMap<string, State>, ReadModelError | ProjectionChanged>
+  readonly list: (
+    options?: ListOptions
+  ) => Effect.Effect<ReadonlyArray<Found<State>>, ReadModelError | ProjectionChanged>
+}
+
+/**
+ * The states of projections.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type StateOf<P> = P extends Documents<infer State, any> ? State : never
+
+/**
+ * Makes the read model of whichever version of a projection is the one to read: the older one while the newer one is built. See
+ * `Rebuild` for an example.
+ *
+ * **Gotchas**
+ *
+ * Dies when the versions are not those of one projection. Pages of a list may be of different versions.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const current = Effect.fnUntraced(function* <const P extends NonEmptyReadonlyArray<Documents<any, any>>>(
+  versions: P
+): Effect.fn.Return<Current<StateOf<P[number]>>, never, DocumentStore | ActiveProjections> {
+  const { get } = yield* ActiveProjections
+  const [{ name, version: newest }] = versions
+  if (versions.some((other) => other.name !== name)) {
+    return yield* Effect.die(new Error(`ReadModel.current: these are not versions of one projection, "${name}".`))
+  }
+  const models = new Map<number, ReadModel<any>>()
+  for (const projection of versions) {
+    models.set(projection.version, yield* make(projection))
+  }
+  const active = Effect.flatMap(get(name), (found) => {
+    if (found !== undefined && models.has(found.version)) {
+      return Effect.succeed<Named>({ name, version: found.version })
+    }
+    const issue =
+      found === undefined
+        ? "nobody has run it yet; run it with a Projector, or inline"
+        : `its version ${found.version} is the one to read, and this program has not got that`
+    return Effect.fail(new ProjectionChanged({ projection: name, version: newest, active: found?.version, issue }))
+  })
+  let known: number | undefined
+  // What was read is good if its version is still the one to read: until then nothing of it is removed.
+  const reading = <A>(read: (model: ReadModel<any>) => Effect.Effect<A, ReadModelError>) =>
+    Effect.gen(function* () {
+      let version = known ?? (yield* active).version
+      while (true) {
+        const found = yield* Effect.result(read(models.get(version)!))
+        const now = (yield* active).version
+        known = now
+        if (now === version) {
+          return yield* Effect.fromResult(found)
+        }
+        version = now
+      }
+    })
+  return {
+    active,
+    get: (key) => reading((model) => model.get(key)),
+    getMany: (keys) => {
+      const all = [...keys]
+      return reading((model) => model.getMany(all))
+    },
+    list: (options) => reading((model) => model.list(options))
+  }
+})
 
 /**
  * Makes the read model of a projection, on the documents of the current store.

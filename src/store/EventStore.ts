@@ -19,6 +19,7 @@ import type * as Criteria from "./Criteria.ts"
 import * as ExpectedVersion from "./ExpectedVersion.ts"
 import * as Admission from "./internal/admission.ts"
 import * as Import from "./internal/import.ts"
+import * as Made from "./internal/made.ts"
 import * as Observed from "./internal/observed.ts"
 import * as Pages from "./internal/pages.ts"
 import * as Snapshots from "./internal/snapshots.ts"
@@ -962,7 +963,7 @@ export const make = (given: Primitives): EventStore["Service"] => {
     const others = Admission.appendOptions(options)
     return Result.isFailure(others) ? Effect.fail(others.failure) : send(primitives, admitted.success, others.success)
   }
-  return EventStore.of({
+  const service = EventStore.of({
     append: (write, options) => Effect.suspend(() => Effect.map(appendAll([write], options), (written) => written[0]!)),
     appendAll: (writes, options) => Effect.suspend(() => appendAll(writes, options)),
     load: (stream, options = noOptions) => {
@@ -1035,6 +1036,7 @@ export const make = (given: Primitives): EventStore["Service"] => {
       primitives.snapshots?.purge(Math.max(0, olderThan.epochMilliseconds)) ?? Effect.succeed(0),
     isInTransaction: primitives.isInTransaction
   })
+  return Made.note(service, given)
 }
 
 const appendOnce = (

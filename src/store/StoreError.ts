@@ -282,6 +282,47 @@ export class CommitUnknown extends Schema.TaggedError<CommitUnknown>("effect-dec
 }
 
 /**
+ * The store has inline projections that the append was not given to, so it was refused: otherwise their read models would lack
+ * its events for good. Nothing was written.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InlineMissing extends Schema.TaggedError<InlineMissing>("effect-decider/store/InlineMissing")(
+  "InlineMissing",
+  { projections: Schema.Array(Schema.String) }
+) {
+  override get message(): string {
+    return (
+      `Nothing was written: this process does not run ${this.projections.join(", ")} (name/version), and every append to ` +
+      "this store must be given to them. Provide `Inline.layer` with them, and append to the store that it gives. If a newer " +
+      "program has rebuilt them, upgrade this one; if nobody needs them any more, use `Inline.deactivate`."
+    )
+  }
+}
+
+/**
+ * An inline projection could not take in the events of an append, so nothing was written.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InlineFailed extends Schema.TaggedError<InlineFailed>("effect-decider/store/InlineFailed")(
+  "InlineFailed",
+  {
+    projection: Schema.String,
+    cause: Schema.Defect()
+  }
+) {
+  override get message(): string {
+    return (
+      `Nothing was written: the inline projection ${this.projection} (name/version) failed with the events of the append ` +
+      `(${causeOf(this.cause)}). It fails again until the projection or the events are put right.`
+    )
+  }
+}
+
+/**
  * Every way an append can fail.
  *
  * @category errors
@@ -295,6 +336,8 @@ export type AppendError =
   | InvalidEvent
   | InvalidRequest
   | StreamTombstoned
+  | InlineMissing
+  | InlineFailed
   | StoreUnavailable
   | CommitUnknown
 
@@ -312,7 +355,7 @@ export type TombstoneError = VersionConflict | InvalidRequest | StoreUnavailable
  * @category errors
  * @since 0.1.0
  */
-export type ImportError = ImportRefused | StoreUnavailable | CommitUnknown
+export type ImportError = ImportRefused | InlineMissing | InlineFailed | StoreUnavailable | CommitUnknown
 
 /**
  * Every way a read can fail.
@@ -361,6 +404,8 @@ export const StoreError = Schema.Union([
   InvalidRequest,
   ImportRefused,
   StreamTombstoned,
+  InlineMissing,
+  InlineFailed,
   EventDecodeError,
   StoreUnavailable,
   CommitUnknown

@@ -11,7 +11,7 @@ import * as Schedule from "effect/Schedule"
 import { SqlClient } from "effect/sql/SqlClient"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import { type Consumers, type DocumentStore, Projector } from "effect-decider"
+import { Projector } from "effect-decider"
 import * as EmbeddedPostgres from "../../scripts/EmbeddedPostgres.ts"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import * as SqliteEventStore from "../../src/layers/SqliteEventStore.ts"
@@ -64,9 +64,7 @@ const opened = Effect.fnUntraced(function* (name: keyof typeof databases) {
   return { args, ...(yield* using(layer)) }
 })
 
-const using = Effect.fnUntraced(function* <E>(
-  layer: Layer.Layer<EventStore | Consumers.Consumers | DocumentStore.DocumentStore | SqlClient, E>
-) {
+const using = Effect.fnUntraced(function* <E>(layer: Layer.Layer<PgEventStore.Services | SqlClient, E>) {
   const context = yield* Layer.build(Layer.fresh(layer))
   const [store, sql] = [Context.get(context, EventStore), Context.get(context, SqlClient)]
   /** A projector in this process. */

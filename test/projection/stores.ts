@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import { SqlClient } from "effect/sql/SqlClient"
-import { Consumers, Deadlines, DocumentStore } from "effect-decider"
+import { type ActiveProjections, Consumers, Deadlines, DocumentStore } from "effect-decider"
 import * as MemoryEventStore from "../../src/layers/MemoryEventStore.ts"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import * as SqliteEventStore from "../../src/layers/SqliteEventStore.ts"
@@ -14,10 +14,15 @@ import { EventStore } from "../../src/store/EventStore.ts"
 import * as Sqlite from "../layers/fixtures/sqlite.ts"
 import * as Postgres from "../support/Postgres.ts"
 
-type All = EventStore | Consumers.Consumers | Deadlines.Deadlines | DocumentStore.DocumentStore
+type Stored =
+  | EventStore
+  | ActiveProjections.ActiveProjections
+  | Consumers.Consumers
+  | Deadlines.Deadlines
+  | DocumentStore.DocumentStore
 
-const services = <R>(context: Context.Context<R | All>) => ({
-  context: context as Context.Context<All>,
+const services = <R>(context: Context.Context<R | Stored>) => ({
+  context: context as Context.Context<Stored>,
   store: Context.get(context, EventStore),
   consumers: Context.get(context, Consumers.Consumers),
   deadlines: Context.get(context, Deadlines.Deadlines),

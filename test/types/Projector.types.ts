@@ -3,6 +3,7 @@
 // @effect-diagnostics missingEffectContext:off
 import { Context, Effect, type Layer, Schema } from "effect"
 import {
+  type ActiveProjections,
   type Consumers,
   type DocumentStore,
   EventSchema,
@@ -45,11 +46,15 @@ const rows = SqlProjection.make({
 isTrue<Equals<typeof rows, Projection.Handled<Event, SqlClient.SqlClient>>>()
 
 // What runs them is asked for, and nothing else; documents alone need no SQL.
-type Needs = EventStore.EventStore | Consumers.Consumers | DocumentStore.DocumentStore
+type Needs =
+  | EventStore.EventStore
+  | ActiveProjections.ActiveProjections
+  | Consumers.Consumers
+  | DocumentStore.DocumentStore
 const documentsOnly = Projector.layer([counts])
-isTrue<Equals<typeof documentsOnly, Layer.Layer<Projector.Projector, never, Needs>>>()
+isTrue<Equals<typeof documentsOnly, Layer.Layer<Projector.Projector, Projector.ProjectorError, Needs>>>()
 const both = Projector.layer([counts, rows])
-isTrue<Equals<typeof both, Layer.Layer<Projector.Projector, never, Needs | SqlClient.SqlClient>>>()
+isTrue<Equals<typeof both, Layer.Layer<Projector.Projector, Projector.ProjectorError, Needs | SqlClient.SqlClient>>>()
 
 // No other service: nothing to send or to call something with, neither in a handler nor in a set-up.
 class Mailer extends Context.Service<Mailer, { readonly send: Effect.Effect<void> }>()("app/Mailer") {}

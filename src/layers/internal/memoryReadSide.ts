@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Schema from "effect/Schema"
+import { type Active, ActiveProjections } from "../../projection/ActiveProjections.ts"
 import { type Acquired, Consumers, type Lease, LeaseLost, type Parked } from "../../projection/Consumers.ts"
 import { Deadlines } from "../../projection/Deadlines.ts"
 import { DocumentStore } from "../../projection/DocumentStore.ts"
@@ -29,11 +30,115 @@ export interface Access {
 /**
  * These services on tables of a journal.
  */
-export const make = (journal: Journal, access: Access): Context.Context<Consumers | DocumentStore | Deadlines> =>
-  Context.make(Consumers, consumers(journal, access)).pipe(
-    Context.add(DocumentStore, documents(journal, access)),
+export const make = (
+  journal: Journal,
+  access: Access,
+  inline: Inline
+): Context.Context<ActiveProjections | Consumers | Deadlines | DocumentStore> => {
+  const tables = {
+    rows: new Table<Row>(journal),
+    parked: new Table<ReadonlyMap<Position.Position, Parked>>(journal),
+    collections: new Map<string, Table<Schema.Json>>()
+  }
+  return Context.make(Consumers, consumers(tables, access)).pipe(
+    Context.add(DocumentStore, documents(journal, tables, access)),
+    Context.add(ActiveProjections, active(tables, inline, access)),
     Context.add(Deadlines, MemoryDeadlines.make(journal, access))
   )
+}
+
+interface Tables {
+  readonly rows: Table<Row>
+  readonly parked: Table<ReadonlyMap<Position.Position, Parked>>
+  readonly collections: Map<string, Table<Schema.Json>>
+}
+
+/**
+ * The active projections of a store, and which inline ones the current transaction runs. One transaction writes at a time.
+ */
+export class Inline {
+  readonly active: Table<Active>
+  readonly running: Table<ReadonlyArray<string>>
+  /** Whether there was ever an inline projection. Who appends where there was none asks no further. */
+  isUsed = false
+
+  constructor(journal: Journal) {
+    this.active = new Table(journal)
+    this.running = new Table(journal)
+  }
+
+  names(changed: number): ReadonlyArray<string> {
+    return Array.from(this.active.entries(changed).values())
+      .filter(({ isInline }) => isInline)
+      .map(({ name, version }) => `${name}/${version}`)
+      .sort()
+  }
+
+  missing(changed: number): ReadonlyArray<string> {
+    const running = this.running.get("", changed) ?? []
+    return this.names(changed).filter((name) => !running.includes(name))
+  }
+}
+
+const active = (
+  { collections, parked, rows }: Tables,
+  inline: Inline,
+  { reading, writing }: Access
+): ActiveProjections["Service"] =>
+  ActiveProjections.of({
+    isForgetful: false,
+    list: reading((changed) =>
+      Array.from(inline.active.entries(changed).values()).sort((one, other) => inBytes(one.name, other.name))
+    ),
+    get: (name) => reading((changed) => inline.active.get(name, changed)),
+    activate: (projection, before) =>
+      writing((changed, isFinal) => {
+        const now = inline.active.get(projection.name, changed)
+        const isAsBefore = now?.version === before?.version && now?.isInline === before?.isInline
+        if (isAsBefore) {
+          inline.isUsed ||= projection.isInline
+          inline.active.set(projection.name, projection, isFinal)
+        }
+        return isAsBefore
+      }),
+    deactivate: (name) =>
+      writing((changed, isFinal) => {
+        const found = inline.active.get(name, changed) !== undefined
+        inline.active.set(name, undefined, isFinal)
+        return found
+      }),
+    // It looks by itself.
+    guard: Effect.void,
+    exclusively: writing(() => undefined),
+    running: (projections) => writing((_, isFinal) => inline.running.set("", projections, isFinal)),
+    claim: () => writing((changed) => new Set(inline.names(changed))),
+    forget: (consumer) =>
+      writing((changed, isFinal) => {
+        parked.set(consumer, undefined, isFinal)
+        const row = rows.get(consumer, changed)
+        if (row !== undefined) {
+          rows.set(consumer, { ...unknown, isPaused: row.isPaused, epoch: row.epoch + 1n }, isFinal)
+        }
+      }),
+    seize: (consumer, { duration, holder }) =>
+      writing((changed, isFinal, fiber) => {
+        const row = rows.get(consumer, changed)
+        if (row === undefined || row.isPaused) {
+          return undefined
+        }
+        const lease: Lease = { consumer, holder, duration, epoch: row.epoch + 1n }
+        const heldUntil = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() + Duration.toMillis(duration)
+        rows.set(consumer, { ...row, holder, epoch: lease.epoch, heldUntil }, isFinal)
+        return { lease, position: row.position }
+      }),
+    clear: (collection, limit) =>
+      writing((changed, isFinal) => {
+        const table = collections.get(collection)
+        const keys = Array.from(table?.entries(changed).keys() ?? []).slice(0, limit)
+        keys.forEach((key) => table!.set(key, undefined, isFinal))
+        return keys.length
+      })
+  })
 
 interface Row {
   readonly position: Position.Position
@@ -45,10 +150,7 @@ interface Row {
   readonly rate: number
 }
 
-const consumers = (journal: Journal, { reading, writing }: Access): Consumers["Service"] => {
-  const table = new Table<Row>(journal)
-  const parked = new Table<ReadonlyMap<Position.Position, Parked>>(journal)
-
+const consumers = ({ parked, rows: table }: Tables, { reading, writing }: Access): Consumers["Service"] => {
   const now = (fiber: Fiber.Fiber<unknown, unknown>) => fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
 
   const parkedOf = (consumer: string, changed: number): ReadonlyArray<Parked> =>
@@ -208,8 +310,11 @@ const unknown: Row = {
   rate: 0
 }
 
-const documents = (journal: Journal, { reading, writing }: Access): DocumentStore["Service"] => {
-  const collections = new Map<string, Table<Schema.Json>>()
+const documents = (
+  journal: Journal,
+  { collections }: Tables,
+  { reading, writing }: Access
+): DocumentStore["Service"] => {
   const tableOf = (collection: string) => {
     const table = collections.get(collection) ?? new Table<Schema.Json>(journal)
     collections.set(collection, table)

@@ -5,6 +5,7 @@
  */
 import type { Migration } from "./migration.ts"
 import { primary, readCommitted } from "./pgIsolation.ts"
+import * as Active from "./pgActive.ts"
 import { body, identifier, sequence } from "./pgNames.ts"
 import * as ReadSide from "./pgReadSide.ts"
 import * as Tagging from "./pgTagging.ts"
@@ -27,7 +28,8 @@ export const migrations = (schema: string): ReadonlyArray<Migration> => {
         ...closing(s),
         ...Tagging.conditions(s),
         ...keeping(s),
-        ...ReadSide.tables(s)
+        ...ReadSide.tables(s),
+        ...Active.tables(s)
       ]
     }
   ]

@@ -6,9 +6,11 @@ import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
+import { ActiveProjections } from "../../projection/ActiveProjections.ts"
 import { Consumers } from "../../projection/Consumers.ts"
 import { Deadlines } from "../../projection/Deadlines.ts"
 import { type Document, DocumentStore } from "../../projection/DocumentStore.ts"
+import * as Active from "./pgActive.ts"
 import { array } from "./pgAppend.ts"
 import { identifier } from "./pgNames.ts"
 import * as Prefix from "./prefix.ts"
@@ -20,9 +22,13 @@ import * as Transaction from "./transaction.ts"
 /**
  * These services on the tables of a schema.
  */
-export const make = (sql: PgClient, schema: string): Context.Context<Consumers | DocumentStore | Deadlines> =>
+export const make = (
+  sql: PgClient,
+  schema: string
+): Context.Context<ActiveProjections | Consumers | Deadlines | DocumentStore> =>
   Context.make(Consumers, consumers(sql, identifier(schema))).pipe(
     Context.add(DocumentStore, documents(sql, identifier(schema))),
+    Context.add(ActiveProjections, Active.make(sql, identifier(schema))),
     Context.add(Deadlines, SqlDeadlines.make(sql, `${identifier(schema)}.deadlines`))
   )
 
@@ -81,7 +87,7 @@ const consumers = (sql: PgClient, s: string): Consumers["Service"] =>
   SqlConsumers.make(sql, {
     consumers: `${s}.consumers`,
     parked: `${s}.parked`,
-    now: "(extract(epoch from clock_timestamp()) * 1000)::bigint",
+    now: Active.now,
     bounded: (millis) =>
       sql.unsafe("select set_config('idle_in_transaction_session_timeout', $1, true)", [String(millis)]).values,
     isIn: (column, values) => sql`${sql.literal(column)} = any(${texts(values)})`,

@@ -27,6 +27,11 @@ const lockOf = (tag: string): string => `hashtext(${tag}) & 1023`
 export const commonLock = (s: string): string => `pg_advisory_xact_lock_shared(${lockClass(s)}, ${common})`
 
 /**
+ * The same lock for itself alone: nobody appends meanwhile.
+ */
+export const exclusiveLock = (s: string): string => `pg_advisory_xact_lock(${lockClass(s)}, ${common})`
+
+/**
  * The statement of a function that locks the tags to be written, on a condition: an array, and an array of arrays as
  * texts.
  */

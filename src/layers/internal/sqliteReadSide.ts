@@ -4,15 +4,26 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
+import { ActiveProjections } from "../../projection/ActiveProjections.ts"
 import { Consumers } from "../../projection/Consumers.ts"
 import { Deadlines } from "../../projection/Deadlines.ts"
 import { type Document, DocumentStore } from "../../projection/DocumentStore.ts"
 import type { StoreUnavailable } from "../../store/StoreError.ts"
 import type { SqliteClient } from "../SqliteClient.ts"
+import * as InlineMissing from "./inlineMissing.ts"
 import * as Prefix from "./prefix.ts"
+import * as SqlActive from "./sqlActive.ts"
 import * as SqlConsumers from "./sqlConsumers.ts"
 import * as SqlDeadlines from "./sqlDeadlines.ts"
-import { consumerTable, deadlineTable, documentTable, parkedTable } from "./sqliteSchema.ts"
+import {
+  consumerTable,
+  deadlineTable,
+  documentTable,
+  parkedTable,
+  projectionTable,
+  runningTable,
+  table as eventTable
+} from "./sqliteSchema.ts"
 import * as Failure from "./storeFailure.ts"
 import * as Transaction from "./transaction.ts"
 
@@ -27,17 +38,49 @@ export type Reading = <A>(
 /**
  * These services on a client.
  */
-export const make = (sql: SqliteClient, reading: Reading): Context.Context<Consumers | DocumentStore | Deadlines> =>
+export const make = (
+  sql: SqliteClient,
+  reading: Reading
+): Context.Context<ActiveProjections | Consumers | Deadlines | DocumentStore> =>
   Context.make(Consumers, consumers(sql)).pipe(
     Context.add(DocumentStore, documents(sql, reading)),
+    Context.add(ActiveProjections, active(sql)),
     Context.add(Deadlines, SqlDeadlines.make(sql, deadlineTable))
   )
+
+const active = (sql: SqliteClient): ActiveProjections["Service"] =>
+  SqlActive.make(sql, {
+    active: projectionTable,
+    consumers: consumerTable,
+    parked: parkedTable,
+    documents: documentTable,
+    now,
+    isForgetful: false,
+    guard: sql.unsafe(guardText),
+    // Who is in a transaction writes alone.
+    exclusively: Effect.void,
+    running: (projections) =>
+      sql.unsafe(`UPDATE ${runningTable} SET projections = ?1`, [JSON.stringify(projections)]).values,
+    claim: () => sql.unsafe(`SELECT name || '/' || version FROM ${projectionTable} WHERE is_inline`).values
+  })
+
+const missing = `FROM ${projectionTable} AS p WHERE p.is_inline AND p.name || '/' || p.version NOT IN (
+    SELECT value FROM json_each((SELECT projections FROM ${runningTable})))`
+
+// Comes with the first inline projection, so that nobody else pays for it. Rows below position 1 are no events.
+const guardText = `CREATE TRIGGER IF NOT EXISTS ${eventTable}_require_inline AFTER INSERT ON ${eventTable}
+WHEN NEW.position > 0 AND EXISTS (SELECT 1 ${missing})
+BEGIN
+  SELECT RAISE(ABORT, '${InlineMissing.marker}' || (SELECT json_group_array(p.name || '/' || p.version) ${missing}));
+END`
+
+const now = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
 
 const consumers = (sql: SqliteClient): Consumers["Service"] =>
   SqlConsumers.make(sql, {
     consumers: consumerTable,
     parked: parkedTable,
-    now: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+    now,
     isIn: (column, values) => sql`${sql.literal(column)} IN (SELECT value FROM json_each(${JSON.stringify(values)}))`,
     startsWith: (column, prefix) => sql`substr(${sql.literal(column)}, 1, length(${prefix})) = ${prefix}`
   })

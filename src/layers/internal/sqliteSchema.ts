@@ -31,6 +31,16 @@ export const tagTable = "effect_decider_tags"
 export const snapshotTable = "effect_decider_snapshots"
 
 /**
+ * The table of the active versions of projections.
+ */
+export const projectionTable = "effect_decider_projections"
+
+/**
+ * The table that says what the current transaction runs.
+ */
+export const runningTable = "effect_decider_running"
+
+/**
  * The table of the consumers of the log.
  */
 export const consumerTable = "effect_decider_consumers"
@@ -158,7 +168,16 @@ END`,
   error TEXT,
   PRIMARY KEY (process, instance, key, due_at)
 ) STRICT, WITHOUT ROWID`,
-      `CREATE INDEX ${deadlineTable}_wake_at ON ${deadlineTable} (process, wake_at)`
+      `CREATE INDEX ${deadlineTable}_wake_at ON ${deadlineTable} (process, wake_at)`,
+      `CREATE TABLE ${projectionTable} (
+  name TEXT NOT NULL PRIMARY KEY,
+  version INTEGER NOT NULL,
+  is_inline INTEGER NOT NULL
+) STRICT`,
+      // Which inline projections the appends of the current transaction are given to. One transaction writes at a time, so
+      // one row does, and outside of transactions it says that there are none.
+      `CREATE TABLE ${runningTable} (id INTEGER PRIMARY KEY, projections TEXT NOT NULL) STRICT`,
+      `INSERT INTO ${runningTable} (id, projections) VALUES (1, '[]')`
     ]
   }
 ]

@@ -233,8 +233,7 @@ export class Holding<R> {
       if (Result.isFailure(first)) {
         return yield* first.failure._tag === "Failed" ? this.stop(first.failure) : first.failure
       }
-      this.progress.isHere = true
-      this.progress.tell(this.position)
+      this.progress.begin(this.position)
       const batches = yield* Stream.toQueue(subscriptions.batches({ ...range, after: this.position }), {
         capacity: this.work.settings.pages
       })

@@ -24,11 +24,21 @@ export const consumers = kind
 export const consumerOf = ({ name, version }: Named): string => `${kind}${name}/${version}`
 
 /**
+ * The beginning of the names of the consumers that build inline projections.
+ */
+export const inlineConsumers = "inline/"
+
+/**
+ * The consumer that builds a version of an inline projection.
+ */
+export const inlineConsumerOf = ({ name, version }: Named): string => `${inlineConsumers}${name}/${version}`
+
+/**
  * The version of a projection that a consumer makes, all of it or a partition.
  */
 export const ofConsumer = (consumer: string): Named => {
   const end = consumer.lastIndexOf("/")
-  return { name: consumer.slice(kind.length, end), version: Number.parseInt(consumer.slice(end + 1), 10) }
+  return { name: consumer.slice(consumer.indexOf("/") + 1, end), version: Number.parseInt(consumer.slice(end + 1), 10) }
 }
 
 /**

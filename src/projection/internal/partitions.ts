@@ -92,6 +92,11 @@ export const agreed = (
   })
 
 /**
+ * Whether it is no consumer, but says that there are several.
+ */
+export const isDivision = ({ holder }: Pick<Standing, "holder">): boolean => holder?.startsWith(dividing) === true
+
+/**
  * Into how many partitions a projection was divided, as its row says; `undefined` as long as that may change.
  */
 export const countOf = (whole: Standing | undefined): number | undefined =>
@@ -128,7 +133,7 @@ export const together = (standings: ReadonlyArray<Status>): ReadonlyArray<Names.
     const named = Names.ofConsumer(consumer)
     const whole = Names.consumerOf(named)
     const before = found.get(whole)
-    if (status.holder?.startsWith(dividing) === true) {
+    if (isDivision(status)) {
       continue
     }
     found.set(

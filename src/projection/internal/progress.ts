@@ -13,6 +13,13 @@ export class Progress {
   private at: Position.Position = Position.origin
   private readonly waiting = new Set<() => void>()
 
+  /** It is run from here, which is before where it was if it was begun anew. */
+  begin(position: Position.Position): void {
+    this.isHere = true
+    this.at = Position.origin
+    this.tell(position)
+  }
+
   tell(position: Position.Position): void {
     if (position > this.at) {
       this.at = position

@@ -1053,3 +1053,39 @@ create table "effect_decider".deadlines (
 );
 
 create index deadlines_process_wake_at_idx on "effect_decider".deadlines (process, wake_at);
+
+create table "effect_decider".projections (
+  name text collate "C" not null,
+  version integer not null,
+  is_inline boolean not null,
+  constraint projections_name_key primary key (name)
+);
+
+create function "effect_decider".require_inline() returns trigger language plpgsql volatile as $body$
+declare
+  v_missing text;
+begin
+  if not exists (select from inserted where position > 0) then
+    return null;
+  end if;
+  select json_agg(p.name || '/' || p.version order by p.name)::text into v_missing
+    from "effect_decider".projections p
+    where p.is_inline and not coalesce(
+      (p.name || '/' || p.version) = any(nullif(current_setting('effect_decider.inline_' || '"effect_decider".documents'::regclass::oid, true), '')::text[]), false);
+  if v_missing is not null then
+    raise exception using errcode = 'ED003', message = 'effect-decider: inline projections are missing ' || v_missing;
+  end if;
+  return null;
+end
+$body$;
+
+create function "effect_decider".claim(p_keys text[]) returns setof text language plpgsql volatile as $body$
+declare
+  v_lock integer;
+begin
+  for v_lock in select distinct hashtext(k) & 1023 as lock from unnest(p_keys) k order by lock loop
+    perform pg_advisory_xact_lock('"effect_decider".documents'::regclass::oid::integer, v_lock);
+  end loop;
+  return query select p.name || '/' || p.version from "effect_decider".projections p where p.is_inline;
+end
+$body$;

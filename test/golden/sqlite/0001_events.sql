@@ -96,3 +96,13 @@ CREATE TABLE effect_decider_deadlines (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX effect_decider_deadlines_wake_at ON effect_decider_deadlines (process, wake_at);
+
+CREATE TABLE effect_decider_projections (
+  name TEXT NOT NULL PRIMARY KEY,
+  version INTEGER NOT NULL,
+  is_inline INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE effect_decider_running (id INTEGER PRIMARY KEY, projections TEXT NOT NULL) STRICT;
+
+INSERT INTO effect_decider_running (id, projections) VALUES (1, '[]');
