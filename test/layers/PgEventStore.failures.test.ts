@@ -8,6 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import { BeginTransaction } from "effect/sql/SqlClient"
 import { isSqlError } from "effect/sql/SqlError"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
@@ -129,7 +130,10 @@ describe("PgEventStore, failures", () => {
       const conditionOf = (tag: string) => ({ failIfEventsMatch: Criteria.tags(tag), after: origin })
       const append = (stream: StreamId, i: number) => {
         const condition = i % 2 === 0 ? undefined : conditionOf(i === 3 ? streams[0]! : stream)
-        return Effect.result(store.append(write(stream, NoStream, event(stream)), { condition }))
+        const appended = store.append(write(stream, NoStream, event(stream)), { condition })
+        // That one waits for who writes its tag, and may not get a connection afterwards. Then it was not made, and says so.
+        const isAway = (error: unknown) => i === 3 && error instanceof StoreUnavailable && error.isRetryable
+        return Effect.result(Effect.retry(appended, { while: isAway, schedule: Schedule.spaced("5 millis") }))
       }
       ears.deaf = true
       const fiber = yield* Effect.forkChild(Effect.forEach(streams, append, { concurrency: "unbounded" }))
