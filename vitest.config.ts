@@ -17,7 +17,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     teardownTimeout: 20_000,
     sequence: { concurrent: false },
-    // Much of the time is spent in waiting for databases and processes, so two at once also where there are two cores.
-    maxWorkers: Math.max(2, availableParallelism() - 1)
+    // Much of the time is spent in waiting for databases and processes, so three at once also where there are two cores.
+    maxWorkers: Math.max(3, availableParallelism() - 1)
   }
 })

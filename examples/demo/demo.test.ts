@@ -78,7 +78,7 @@ describe("demo", () => {
 
   it("ends when nobody reads any more, and goes on the next time", () =>
     inFolder(async (folder) => {
-      const { code, printed } = await demo(folder, ["--orders", "240"], "25 %", (child) => child.stdout.destroy())
+      const { code, printed } = await demo(folder, ["--orders", "120"], "25 %", (child) => child.stdout.destroy())
       assert.strictEqual(code, 0, printed)
       assert.notInclude(printed, "Error")
       const next = await demo(folder, [])
@@ -89,10 +89,10 @@ describe("demo", () => {
 
   it("runs twice at once on the same data, and each customer is served once", () =>
     inFolder(async (folder) => {
-      const both = await Promise.all([1, 2].map(() => demo(folder, ["--orders", "120"])))
+      const both = await Promise.all([1, 2].map(() => demo(folder, ["--orders", "80"])))
       for (const { code, printed } of both) {
         assert.strictEqual(code, 0, printed)
-        assert.include(printed, "120 of 120 served")
+        assert.include(printed, "80 of 80 served")
         assert.include(printed, "the books agree")
       }
     }))
@@ -101,18 +101,18 @@ describe("demo", () => {
     "killed in the middle of a day it goes on, with nothing lost and nothing done twice (%s)",
     (store) =>
       inFolder(async (folder) => {
-        const orders = [...store, "--orders", "240"]
+        const orders = [...store, "--orders", "120"]
         const killed = await demo(folder, orders, "50 %")
         assert.strictEqual(killed.signal, "SIGKILL", killed.printed)
 
         const resumed = await demo(folder, orders)
         assert.strictEqual(resumed.code, 0, resumed.printed)
         assert.include(resumed.printed, "Day 1 was interrupted")
-        // 120 orders were acknowledged when it was killed. They are done; the others are served now.
-        const left = Number(/Day 1: (\d+) customers of 240/.exec(resumed.printed)?.[1])
-        assert.isAtMost(left, 120)
+        // 60 orders were acknowledged when it was killed. They are done; the others are served now.
+        const left = Number(/Day 1: (\d+) customers of 120/.exec(resumed.printed)?.[1])
+        assert.isAtMost(left, 60)
         assert.isAtLeast(left, 1)
-        assert.include(resumed.printed, "240 of 240 served")
+        assert.include(resumed.printed, "120 of 120 served")
         assert.include(resumed.printed, "the books agree")
         assert.include(resumed.printed, "the same comes of folding all events anew")
 
