@@ -13,6 +13,8 @@
  * - Composition is not stored: an event composed by {@link composeAll} has the stored form it has alone, so
  *   `composeAll({ a: composeAll({ b, c }), d })` and `composeAll({ b, c, d })` store and read the same.
  *
+ * Half of it is documentation with its examples.
+ *
  * @since 0.1.0
  */
 import { dual } from "effect/Function"

@@ -10,6 +10,8 @@
  * - Views of the same events form an applicative, with {@link of} and {@link map2}. A state is both read and written, so
  *   functions on it are isomorphisms here, and the laws hold as they stand.
  *
+ * More than half of it is documentation with its examples.
+ *
  * @since 0.1.0
  */
 import { dual, identity } from "effect/Function"

@@ -8,6 +8,8 @@
  * turn. What it appends is therefore always the end of the log, so that readers outside see the log up to where it began,
  * and a rollback cuts the end off.
  *
+ * One file, since the log, its transactions and the store around them are one data structure.
+ *
  * @since 0.1.0
  */
 import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"

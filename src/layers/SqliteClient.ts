@@ -5,6 +5,8 @@
  * block the event loop: SQLite's own timeout is 0, and what found the database locked is repeated by a `Schedule`, if
  * and only if repeating it is safe.
  *
+ * One file, since statements, their connection and its transactions share what is locked.
+ *
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"

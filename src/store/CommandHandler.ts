@@ -5,6 +5,8 @@
  * other, each on the state that the one before led to, and appended together: however many callers a stream has, they never
  * race each other, and they share a round trip.
  *
+ * More than half of it is documentation with its examples.
+ *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"

@@ -4,6 +4,8 @@
  * A program asks for `EventStore` and is given memory, SQLite or PostgreSQL by the Layer that its `main` picks. All of
  * them answer alike: the same values, the same errors, the same order.
  *
+ * More than half of it is documentation with its examples.
+ *
  * @since 0.1.0
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"

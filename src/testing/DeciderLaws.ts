@@ -30,6 +30,8 @@
  * A law that was never looked at is no law. The report counts what was reached, and a check fails when a command was never
  * accepted, an event never emitted, or a law that was asked for never came up.
  *
+ * More than half of it is documentation with its examples.
+ *
  * @since 0.1.0
  */
 import * as Arbitrary from "effect/Arbitrary"

@@ -2,6 +2,8 @@
  * The tables and functions of the PostgreSQL store.
  *
  * Everything is schema-qualified, so it works under any `search_path`, and nothing changes a setting of the session.
+ *
+ * Most of it is the text of the functions.
  */
 import type { Migration } from "./migration.ts"
 import { primary, readCommitted } from "./pgIsolation.ts"

@@ -1,5 +1,7 @@
 /**
  * What the PostgreSQL store sends for each call.
+ *
+ * One file, since each call shares the client and the texts of statements with the others.
  */
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as PgTypes from "@effect/sql-pg/PgTypes"

@@ -4,6 +4,8 @@
  *
  * Whatever goes wrong outside of a transaction, the way on is the same: let go of the lease, take it again, and go on from
  * the checkpoint that comes with it. Nothing that this process believes survives that.
+ *
+ * One loop, and so one file: all of its steps share the lease.
  */
 import { isReadonlyArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"

@@ -1,5 +1,7 @@
 /**
  * What no store accepts, refused in one place before any store sees it.
+ *
+ * That it is one place is the point, so it is a long one.
  */
 import * as Arr from "effect/Array"
 import * as DateTime from "effect/DateTime"

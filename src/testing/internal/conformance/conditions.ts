@@ -1,5 +1,7 @@
 /**
  * Append conditions: what they match, from where on, and that nobody gets past them, with a condition or without.
+ *
+ * One case after the other.
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
