@@ -16,7 +16,14 @@ import * as Criteria from "../../src/store/Criteria.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import { Any, Exact, NoStream, StreamExists } from "../../src/store/ExpectedVersion.ts"
 import { origin } from "../../src/store/Position.ts"
-import { AppendConditionFailed, CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
+import type { NewEvent } from "../../src/store/NewEvent.ts"
+import {
+  AppendConditionFailed,
+  CommitUnknown,
+  IdempotencyViolation,
+  StoreUnavailable,
+  VersionConflict
+} from "../../src/store/StoreError.ts"
 import type { StreamId } from "../../src/store/StreamId.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
@@ -83,6 +90,21 @@ describe("PgEventStore, failures", () => {
           lost.events.map((event) => event.id)
         )
       }
+    })
+  )
+
+  it.live("a write that is there in part names the events at the end of the stream, also of a closed one", () =>
+    Effect.gen(function* () {
+      const { store } = yield* open(yield* Postgres.database)
+      const stream = newStream()
+      const [one, two, three] = newEvents(3) as [NewEvent, NewEvent, NewEvent]
+      yield* store.append(write(stream, Any, one, two))
+      yield* store.append(write(stream, StreamExists, three))
+      const again = Effect.flip(store.append(write(stream, Any, one, two)))
+      const violation = new IdempotencyViolation({ stream, ids: [two.id] })
+      assert.deepStrictEqual(yield* again, violation)
+      yield* store.tombstone(stream)
+      assert.deepStrictEqual(yield* again, violation)
     })
   )
 

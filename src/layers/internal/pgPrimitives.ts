@@ -589,7 +589,8 @@ export const statements = (schema: string) => {
     appendConditional: call("append_conditional", 18).replace("select", "select * from"),
     readTagged: call("read_tagged", 7).replace("select", "select * from"),
     readTaggedMany: call("read_tagged_many", 5).replace("select", "select * from"),
-    idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 order by e.version limit $3`,
+    // A tombstone is no event.
+    idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 and e.position > 0 order by e.version limit $3`,
     // One row at least, which has the version when there are no events to have it.
     load: load(columns),
     loadRecorded: load(`${columns}, ${record("$3")}`),
