@@ -197,13 +197,10 @@ const dropCommonLock = Effect.fnUntraced(function* ({ sql }: PgDatabase) {
     const [row] = yield* sql.unsafe<{ readonly text: string }>(
       `select pg_get_functiondef('effect_decider.${name}'::regproc) as text`
     )
-    const text = row!.text.replace(
-      /if pg_advisory_xact_lock_shared\([^,]*tags[^,]*, -1\) is null then end if;/g,
-      () => {
-        dropped++
-        return ""
-      }
-    )
+    const text = row!.text.replace(/if pg_advisory_xact_lock_shared\([^,]*tags[^,]*, 0\) is null then end if;/g, () => {
+      dropped++
+      return ""
+    })
     yield* sql.unsafe(text)
   }
   if (dropped !== 5) {

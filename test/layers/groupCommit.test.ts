@@ -17,14 +17,16 @@ interface Member extends GroupCommit.Member {
   readonly name: string
 }
 
-/** Names are like "a1+x!y": the stream, which of its appends, and the tags that it writes and guards. */
+/** Names are like "a1+x!y": the stream, which of its appends, and the locks that it shares and guards. */
 const member = (name: string, bytes = 1): Member => ({
   name,
   bytes,
   stream: StreamId.make("test", name[0]!),
-  tags: /\+(\w+)/.exec(name)?.[1]!.split("") ?? [],
-  guards: /!(\w+)/.exec(name)?.[1]!.split("") ?? []
+  shares: locksOf(/\+(\w+)/.exec(name)?.[1]),
+  guards: locksOf(/!(\w+)/.exec(name)?.[1])
 })
+
+const locksOf = (names = ""): ReadonlyArray<number> => Array.from(names, (name) => name.charCodeAt(0))
 
 const written = ({ stream }: Member): Written => ({
   stream,

@@ -102,15 +102,15 @@ export const anyConflicts: WrongSql = {
 /** Sessions draw positions in advance, and use them after others have used higher ones. */
 export const cachedSequence: WrongSql = { swaps: [["cache 1 owned", "cache 20 owned"]] }
 
-const batchLocks =
-  "if p_tag_lists is not null or p_further_tag_lists is not null or p_guarded is not null then\n    for"
+const takesLocks = /if p_locks is not null then(?=\s+foreach)/g
+
+const batchTakesLocks = /if p_locks is not null then(?=\s+for i)/
 
 /** No append locks its tags, so what is looked at is not what there is at the commit. */
 export const noTagLocks: WrongSql = {
   swaps: [
-    [batchLocks, "if false then\n    for"],
-    ["    v_last := v_lock >> 1;", "    continue;"],
-    [/if p_is_exclusive then\n\s+if pg_advisory_xact_lock\(/, "if false then if pg_advisory_xact_lock("]
+    [batchTakesLocks, "if false then"],
+    [takesLocks, "if false then"]
   ]
 }
 
@@ -122,29 +122,25 @@ export const ignoresInFlight: WrongSql = {
 /** A condition is looked at and then the locks are taken. */
 export const lockedTooLate: WrongSql = {
   swaps: [
-    [/select ("wrong"\.first_match\([^)]*\)) into v_match;/, ""],
     [
-      /perform ("wrong"\.lock_tags\(p_tags, p_tag_lists, array)/,
-      'v_match := "wrong".first_match(p_after, p_item_tags, p_item_types);\n  perform $1'
+      /(if p_locks is not null then\s+foreach[^]*?end loop;\s+end if;)(\s+-- Sees what[^\n]*\n[^]*?)(?=\s+if v_match is null then\s+return "wrong"\.append\()/,
+      "$2 $1"
     ],
-    [
-      /(-- A check without events holds until the transaction ends[^\n]*\n  if p_in_transaction or card)/,
-      'v_match := "wrong".first_match(p_after, p_item_tags, p_item_types);\n  $1'
-    ]
+    [/(-- A check without events holds[^]*?end if;\s+end if;)(\s+-- Sees[^\n]*\n\s+v_match := [^;]*;)/, "$2 $1"]
   ]
 }
 
 /** Writers have no lock in common, so a condition that names no tag waits for nobody. */
 export const noCommonLock: WrongSql = {
   swaps: [
-    [/elsif pg_advisory_xact_lock_shared\([^,]*tags[^,]*, -1\) is null then/g, "elsif false then"],
-    [/if pg_advisory_xact_lock_shared\([^,]*tags[^,]*, -1\) is null then/g, "if false then"]
+    [/elsif (pg_advisory_xact_lock_shared\([^;]*v_lock >> 1\)) is null then/g, "elsif v_lock > 1 and $1 is null then"],
+    [/if pg_advisory_xact_lock_shared\([^,]*tags[^,]*, 0\) is null then/g, "if false then"]
   ]
 }
 
 /** A read by tags goes as far as positions were drawn, also while somebody is about to write these tags. */
 export const readsPastWriters: WrongSql = {
-  swaps: [[/(v_is_free(?:\[i\])? := )[^;]*pg_try_advisory_xact_lock\(/g, "$1true or pg_try_advisory_xact_lock("]]
+  swaps: [[/(v_is_free(?:\[i\])? := )(?:v_is_free and )?(?=pg_try_advisory_xact_lock\()/g, "$1true or "]]
 }
 
 /** Who would have to wait for a lock fails instead. */
@@ -159,7 +155,7 @@ export const waitsForNobody: WrongSql = {
 
 /** Locks are taken in any order, so writers wait for each other. */
 export const locksInAnyOrder: WrongSql = {
-  swaps: [["in array v_locks loop", "in array array(select l from unnest(v_locks) as u (l) order by random()) loop"]]
+  swaps: [["in array p_locks loop", "in array array(select l from unnest(p_locks) as u (l) order by random()) loop"]]
 }
 
 /** The table of tags is not written to the log of the server. */
@@ -169,7 +165,7 @@ export const unloggedTags: WrongSql = { swaps: [[/create table ("wrong"\.tags)/,
 export const batchesLookEarly: WrongSql = {
   swaps: [
     [
-      /(if pg_advisory_xact_lock_shared\([^;]*, -1\) is null then end if;)([^]*?)(if p_guarded is not null then[^]*?end loop;\s+end if;)/,
+      /(if pg_advisory_xact_lock_shared\([^;]*, 0\) is null then end if;)([^]*?)(if p_guarded is not null then[^]*?end loop;\s+end if;)/,
       "$3 if pg_sleep(0.005) is null then end if; $1$2"
     ]
   ]
@@ -178,7 +174,7 @@ export const batchesLookEarly: WrongSql = {
 /** Writes that share a commit lock no tags; and it takes them longer, so that others come in between. */
 export const batchesWithoutLocks: WrongSql = {
   swaps: [
-    [batchLocks, "if false then\n    for"],
+    [batchTakesLocks, "if false then"],
     [/(or v_made\[w\.write\];\s+end if;)(?=\s+return query)/, "$1 if pg_sleep(0.01) is null then end if;"]
   ]
 }

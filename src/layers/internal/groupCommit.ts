@@ -3,7 +3,7 @@
  *
  * There is no waiting for company. Free lanes take all that waits, so an append that finds nothing to wait for goes at
  * once, and the more come, the larger the batches become. A stream is in at most one batch at a time, and its appends keep
- * their order; and nobody is in a batch with, or beside, one who guards a tag that he writes.
+ * their order; and nobody is in a batch with, or beside, one who guards a lock that he shares.
  */
 import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Duration from "effect/Duration"
@@ -21,7 +21,7 @@ import * as GroupTelemetry from "./groupTelemetry.ts"
 import { type Claim, Claims } from "./tagClaims.ts"
 
 /**
- * What can be batched: an append to one stream, the tags that it writes or guards, and how large it is.
+ * What can be batched: an append to one stream, the locks that it shares or guards, and how large it is.
  */
 export interface Member extends Claim {
   readonly stream: StreamId
@@ -41,7 +41,7 @@ export type Verdict = Result.Result<Written, AppendError> | undefined
  *   but a batch is not made smaller than this for it.
  * - `maxMembers`, `maxBytes`: how large a batch may be. A single member that is larger goes alone.
  * - `patience`: how long a member that goes alone may keep a lane from others.
- * - `flush`: appends to distinct streams in one transaction, of which none writes what another guards. Its failure is the
+ * - `flush`: appends to distinct streams in one transaction, of which none shares what another guards. Its failure is the
  *   failure of each.
  * - `alone`: one append, which may have to wait for long.
  */
@@ -81,7 +81,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
   let isWatching = false
   let isClosed = false
 
-  // The first members whose streams and tags are free, up to the size of a batch. The others keep their places.
+  // The first members whose streams and locks are free, up to the size of a batch. The others keep their places.
   const take = (): Array<Waiting<M>> => {
     const taken: Array<Waiting<M>> = []
     const left: Array<Waiting<M>> = []
@@ -182,7 +182,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
     resume(outcome)
   }
 
-  // The stream and the tags stay busy until the member is done.
+  // The stream and the locks stay busy until the member is done.
   const goAlone = (one: Waiting<M>, lane?: Lane): void => {
     if (lane !== undefined) {
       lone.add(lane)

@@ -5,6 +5,7 @@ import * as PgTypes from "@effect/sql-pg/PgTypes"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import type { AppendCondition } from "../../store/Criteria.ts"
 import type { Write, Written } from "../../store/EventStore.ts"
 import type { ExpectedVersion } from "../../store/ExpectedVersion.ts"
 import * as Verdict from "../../store/internal/verdict.ts"
@@ -19,6 +20,7 @@ import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import { arrayText } from "./pgNames.ts"
 import * as Rows from "./pgRows.ts"
+import * as TagLocks from "./tagLocks.ts"
 
 /**
  * The answer to one write: the status and the version of its verdict, and the positions of its events. They are bigints
@@ -83,11 +85,12 @@ const overhead = 50
 const wide = -2
 
 /**
- * The parameters of the function for one write.
+ * The parameters of the function for one write, and the locks that it takes.
  */
 export const single = (
   { events, expected, stream, write }: Encoded,
-  inTransaction: boolean
+  inTransaction: boolean,
+  condition?: AppendCondition
 ): ReadonlyArray<unknown> => {
   const first = events[0]
   return [
@@ -104,21 +107,33 @@ export const single = (
           first.data,
           first.metadata
         ]),
-    ...(events.length > 1 ? columns(events.slice(1)) : noColumns)
+    ...(events.length > 1 ? columns(events.slice(1)) : noColumns),
+    array(TagLocks.of(write.events, condition), PgTypes.OID.int4)
   ]
 }
 
 /**
- * The parameters of the function for several writes, all or nothing.
+ * The parameters of the function for several writes, all or nothing, and the locks that it takes.
  */
-export const several = (writes: ReadonlyArray<Encoded>, inTransaction: boolean): ReadonlyArray<unknown> => [
+export const several = (
+  writes: ReadonlyArray<Encoded>,
+  inTransaction: boolean,
+  condition?: AppendCondition
+): ReadonlyArray<unknown> => [
   ...heads(writes),
   inTransaction,
   array(
     writes.flatMap((write, i) => write.events.map(() => i + 1)),
     PgTypes.OID.int4
   ),
-  ...columns(writes.flatMap((write) => write.events))
+  ...columns(writes.flatMap((write) => write.events)),
+  array(
+    TagLocks.of(
+      writes.flatMap(({ write }) => write.events),
+      condition
+    ),
+    PgTypes.OID.int4
+  )
 ]
 
 /**

@@ -14,6 +14,7 @@ import * as Records from "./pgRecords.ts"
 import * as Rows from "./pgRows.ts"
 import type { Claim } from "./tagClaims.ts"
 import * as Tagged from "./tagged.ts"
+import * as TagLocks from "./tagLocks.ts"
 
 /**
  * A write with events, and the condition on which it may be made together with others, if it has any: all of its items have
@@ -36,8 +37,8 @@ export const guarded = (encoded: Append.Encoded, condition: AppendCondition | un
       bytes: encoded.bytes + sizeOf(items),
       condition,
       items,
-      tags: events.length === 1 ? events[0]!.tags : events.flatMap(({ tags }) => tags),
-      guards: items.length === 0 ? none : items.map(({ tags }) => tags[0])
+      shares: (events.length === 1 ? events[0]!.tags : events.flatMap(({ tags }) => tags)).map(TagLocks.lockOf),
+      guards: items.length === 0 ? none : items.map(({ tags }) => TagLocks.lockOf(tags[0]))
     }
   )
 }
@@ -56,9 +57,46 @@ const lengthOf = (names: ReadonlyArray<string> | undefined): number =>
   names === undefined ? 0 : names.reduce((sum, name) => sum + name.length, 0)
 
 /**
- * The further parameters of the function for a batch: item by item.
+ * The further parameters of the function for a batch: the locks, each once for every write that has it, and the items one by
+ * one.
  */
-export const batch = (members: ReadonlyArray<Guarded>): ReadonlyArray<unknown> => {
+export const batch = (members: ReadonlyArray<Guarded>): ReadonlyArray<unknown> => [
+  ...batchLocks(members),
+  ...batchItems(members)
+]
+
+const batchLocks = (members: ReadonlyArray<Guarded>): ReadonlyArray<unknown> => {
+  // As one number each, so that sorting them is quick: the lock, its mode and the write.
+  const locks: Array<number> = []
+  for (let i = 0; i < members.length; i++) {
+    const { guards, shares } = members[i]!
+    for (const lock of guards) {
+      locks.push(TagLocks.exclusive(lock) * maxWrites + i)
+    }
+    for (const lock of shares) {
+      locks.push(TagLocks.shared(lock) * maxWrites + i)
+    }
+  }
+  if (locks.length === 0) {
+    return unlocked
+  }
+  locks.sort((a, b) => a - b)
+  return [
+    Append.array(
+      locks.map((lock) => Math.floor(lock / maxWrites)),
+      PgTypes.OID.int4
+    ),
+    Append.array(
+      locks.map((lock) => (lock % maxWrites) + 1),
+      PgTypes.OID.int4
+    )
+  ]
+}
+
+// More than any batch has.
+const maxWrites = 2 ** 20
+
+const batchItems = (members: ReadonlyArray<Guarded>): ReadonlyArray<unknown> => {
   const owners: Array<number> = []
   const afters: Array<Position> = []
   const items: Array<Tagged.Item> = []
@@ -87,7 +125,7 @@ export const parameters = ({ after, failIfEventsMatch }: AppendCondition): Reado
  */
 export const readParameters = (
   { after, direction, limit, upTo }: Range,
-  items: Arr.NonEmptyReadonlyArray<Item>,
+  items: Arr.NonEmptyReadonlyArray<Tagged.Item>,
   settled: Position | undefined
 ): ReadonlyArray<unknown> => [
   PgTypes.int8(settled ?? null),
@@ -95,14 +133,17 @@ export const readParameters = (
   upTo,
   limit + 1,
   direction === "forward",
+  Append.array(items.map(lockOfItem), PgTypes.OID.int4),
   ...listsOf(items)
 ]
+
+const lockOfItem = ({ tags }: Tagged.Item): number => TagLocks.lockOf(tags[0])
 
 /**
  * The parameters of the function for several reads by tag, of which each has one item.
  */
 export const readManyParameters = (
-  reads: Arr.NonEmptyReadonlyArray<{ readonly range: Range; readonly items: Arr.NonEmptyReadonlyArray<Item> }>
+  reads: Arr.NonEmptyReadonlyArray<{ readonly range: Range; readonly items: Arr.NonEmptyReadonlyArray<Tagged.Item> }>
 ): ReadonlyArray<unknown> => [
   Append.array(
     reads.map(({ range }) => range.after),
@@ -114,6 +155,10 @@ export const readManyParameters = (
   ),
   Append.array(
     reads.map(({ range }) => range.limit + 1),
+    PgTypes.OID.int4
+  ),
+  Append.array(
+    reads.map(({ items }) => lockOfItem(items[0])),
     PgTypes.OID.int4
   ),
   ...listsOf(Arr.map(reads, ({ items }) => items[0]))
@@ -133,6 +178,8 @@ const texts = (lists: ReadonlyArray<ReadonlyArray<string> | undefined>) =>
   )
 
 const everything = [Append.array(null, PgTypes.OID.text), Append.array(null, PgTypes.OID.text)]
+
+const unlocked = [Append.array(null, PgTypes.OID.int4), Append.array(null, PgTypes.OID.int4)]
 
 const unguarded = [Append.array(null, PgTypes.OID.int4), Append.array(null, PgTypes.OID.int8), ...everything]
 

@@ -18,6 +18,7 @@ import { array, columns, toFields } from "./pgAppend.ts"
 import { lowWaterLock } from "./pgMigrations.ts"
 import { identifier, sequence } from "./pgNames.ts"
 import * as Failure from "./storeFailure.ts"
+import * as TagLocks from "./tagLocks.ts"
 import * as Transaction from "./transaction.ts"
 
 /**
@@ -66,7 +67,8 @@ export const make = (
         ...columns(writes.map(toFields)),
         writes.length,
         array(Array.from(ends.keys()), PgTypes.OID.text),
-        array(Array.from(ends.values()), PgTypes.OID.int4)
+        array(Array.from(ends.values()), PgTypes.OID.int4),
+        array(TagLocks.of(writes, undefined) ?? onlyCommon, PgTypes.OID.int4)
       ]).values,
       ([row]) => row![0] as number
     )
@@ -116,6 +118,8 @@ const endsBefore = (batch: ImportBatch): ReadonlyMap<StreamId, number> | undefin
   return Result.isSuccess(planned) && planned.success.length === batch.events.length ? ends : undefined
 }
 
+const onlyCommon = [TagLocks.shared(TagLocks.common)]
+
 const noEnds: ReadonlyMap<StreamId, number> = new Map()
 
 const isRace = (error: unknown): boolean => isSqlError(error) && races.has(Failure.code(error) ?? "")
@@ -158,7 +162,7 @@ export const statements = (schema: string) => {
       "select e.position, e.recorded_at, e.id, e.version, e.schema_version, e.stream, e.type, " +
       "coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json " +
       `from unnest(array(select nextval(${sequence(schema)}) from generate_series(1, case ` +
-      `when (select ${schema}.lock_tags(null, $7::text[], null, false)) then case ` +
+      `when (select ${schema}.lock_tags($13::integer[])) then case ` +
       `when (select ${lowWaterLock(schema)}) is not null and not exists (` +
       "select from unnest($11::text[], $12::integer[]) as w (stream, version) where w.version <> " +
       `coalesce((select case when e.position > 0 then e.version else -1 end from ${table} e where e.stream = w.stream order by e.version desc limit 1), 0)) ` +

@@ -163,10 +163,10 @@ end`)}`,
   p_stream text, p_expected integer, p_in_transaction boolean,
   p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
-  p_is_locked boolean default false
+  p_locks integer[]
 ) returns bigint[] language plpgsql volatile as ${body(`
 -- One write: its first event, if it has any, and the further ones. Answers the status and the version of its verdict, and
--- the positions. Never fails for a lost race, so a surrounding transaction stays usable. The caller may have locked its tags.
+-- the positions. Never fails for a lost race, so a surrounding transaction stays usable. The caller may have its locks already.
 declare
   -- The version to write after; -1 when the stream must be looked at first.
   v_current integer := p_expected;
@@ -175,9 +175,10 @@ declare
   v_further bigint[];
   v_verdict ${s}.verdict;
   v_last_id uuid;
+  v_lock integer;
 begin
   if p_id is not null then
-    ${Tagging.lockWritten(s, "not p_is_locked and (p_tags <> '{}' or p_tag_lists is not null)", "p_tags", "p_tag_lists")}
+    ${Tagging.takeLocks(s)}
     ${enter(s)}
   end if;
   if p_expected in (-1, -2) and p_id is not null and p_ids is null then
@@ -236,7 +237,7 @@ end`)}`,
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
   p_writes integer[], p_further_streams text[], p_further_ids uuid[], p_further_types text[], p_further_schema_versions integer[],
   p_further_tag_lists text[], p_further_datas text[], p_further_metadatas text[],
-  p_guarded integer[], p_afters bigint[], p_item_tags text[], p_item_types text[]
+  p_locks integer[], p_lock_writes integer[], p_guarded integer[], p_afters bigint[], p_item_tags text[], p_item_types text[]
 ) returns setof bigint[] language plpgsql volatile as ${body(`
 -- Writes to different streams, each for itself, in one transaction that has nothing else. Answers for each, in their order,
 -- the status and the version of its verdict, and the positions; status 5 says that it must go alone, because it would wait
@@ -259,9 +260,9 @@ declare
   v_positions bigint[];
   v_further bigint[];
   v_at timestamptz;
-  v_key integer;
-  v_is_exclusive boolean;
-  v_writes integer[];
+  v_lock integer;
+  v_last integer;
+  v_is_free boolean;
   -- Who would have to wait for the lock of a tag.
   v_waiting integer[];
   v_match bigint;
@@ -382,7 +383,8 @@ end`)}`,
 
   `create function ${s}.append_all(
   p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
-  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[]
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_locks integer[]
 ) returns setof bigint[] language plpgsql volatile as ${body(`
 -- Several writes, all or nothing. Answers for each, in their order, the status and the version of its verdict, and the
 -- positions; when one of them may not be made, none is. The events of all writes stand one after the other in the arrays,
@@ -398,10 +400,11 @@ declare
   v_currents integer[];
   v_positions bigint[];
   v_at timestamptz;
+  v_lock integer;
 begin
   -- Before the block below, whose rollback would release it.
   if v_count > 0 then
-    ${Tagging.lockWritten(s, "p_tag_lists is not null", "null", "p_tag_lists")}
+    ${Tagging.takeLocks(s)}
     ${enter(s)}
   end if;
   v_firsts := array(select (sum(w.count) over (order by w.n) - w.count + 1)::integer
@@ -487,7 +490,7 @@ const recording = (s: string): ReadonlyArray<string> => [
   `create function ${s}.append_recorded(
   p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
-  p_keys text[], p_fingerprints text[], p_outcomes text[], p_is_retry boolean
+  p_locks integer[], p_keys text[], p_fingerprints text[], p_outcomes text[], p_is_retry boolean
 ) returns table (answer bigint[], recorded text) language plpgsql volatile as ${body(`
 -- Writes and idempotency records, all or nothing. Answers for each write what append_all does. When keys are recorded
 -- already, nothing is written, and first come the records that are there; a retry, which may have met its own, is told the
@@ -510,7 +513,7 @@ begin
       select array_agg((a.answer[1]::integer, a.answer[2]::integer, a.answer[3:])::${s}.verdict order by a.n)
         into v_verdicts
         from ${s}.append_all(p_streams, p_expected, p_counts, p_in_transaction, p_writes,
-          p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas) with ordinality as a (answer, n);
+          p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, p_locks) with ordinality as a (answer, n);
       if not exists (select from unnest(v_verdicts) v where v.status > 1) then
         -- Waits for a transaction that adds one of the keys, in their order, so that two appends never wait for each other.
         insert into ${s}.idempotency (key, recorded_at, fingerprint, outcome)

@@ -237,7 +237,7 @@ export const make = Effect.fnUntraced(function* (
   // It may have to wait for those who write what it forbids, and others must wait for it.
   const appendIf = (one: Append.Encoded, condition: AppendCondition, inTransaction: boolean) => {
     const { values } = sql.unsafe(text.appendIf, [
-      ...Append.single(one, inTransaction),
+      ...Append.single(one, inTransaction, condition),
       ...Conditions.parameters(condition)
     ])
     return Effect.flatMap(inTransaction ? joined(values) : committed(values), ([row]) =>
@@ -266,7 +266,7 @@ export const make = Effect.fnUntraced(function* (
       return appendIf(first, condition, inTransaction)
     }
     const { values } = sql.unsafe(text.appendConditional, [
-      ...Append.several(encoded, inTransaction),
+      ...Append.several(encoded, inTransaction, condition),
       ...Records.parameters(options),
       ...Conditions.parameters(condition)
     ])
@@ -580,15 +580,15 @@ export const statements = (schema: string) => {
   }
   return {
     table,
-    append: call("append", 15),
-    appendMany: call("append_many", 22),
-    appendAll: call("append_all", 11),
+    append: call("append", 16),
+    appendMany: call("append_many", 24),
+    appendAll: call("append_all", 12),
     tombstone: call("tombstone", 2),
-    appendRecorded: call("append_recorded", 15).replace("select", "select * from"),
-    appendIf: call("append_if", 18),
-    appendConditional: call("append_conditional", 18).replace("select", "select * from"),
-    readTagged: call("read_tagged", 7).replace("select", "select * from"),
-    readTaggedMany: call("read_tagged_many", 5).replace("select", "select * from"),
+    appendRecorded: call("append_recorded", 16).replace("select", "select * from"),
+    appendIf: call("append_if", 19),
+    appendConditional: call("append_conditional", 19).replace("select", "select * from"),
+    readTagged: call("read_tagged", 8).replace("select", "select * from"),
+    readTaggedMany: call("read_tagged_many", 6).replace("select", "select * from"),
     // A tombstone is no event.
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 and e.position > 0 order by e.version limit $3`,
     // One row at least, which has the version when there are no events to have it.

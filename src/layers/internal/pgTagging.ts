@@ -6,20 +6,16 @@
  * of each item the lock of the first tag, which all events of the item have; and the common one if an item has no tags. So
  * it waits for the writers who are about to commit, and those who come later wait for it.
  *
- * Tags share 1,024 locks by their hashes, so the locks of the largest append fit into the server's table of them. An append
- * takes all of its locks in one order, so two appends never wait for each other; and before the low-water lock, so that
- * who waits holds up no reader. What a rollback to a savepoint releases was taken by what it takes back.
+ * An append takes all of its locks in one order, which its client has put them in (`tagLocks.ts`), so two appends never wait
+ * for each other; and before the low-water lock, so that who waits holds up no reader. What a rollback to a savepoint
+ * releases was taken by what it takes back.
  */
 import { primary, readCommitted } from "./pgIsolation.ts"
 import { body, literal, sequence } from "./pgNames.ts"
-
-/** The common lock, lower than those of tags. */
-const common = -1
+import { common } from "./tagLocks.ts"
 
 // The class of the locks is the table's own oid, so two stores in a database never wait for each other.
 const lockClass = (s: string): string => `${literal(`${s}.tags`)}::regclass::oid::integer`
-
-const lockOf = (tag: string): string => `hashtext(${tag}) & 1023`
 
 /**
  * The lock that every append holds in share mode.
@@ -32,35 +28,33 @@ export const commonLock = (s: string): string => `pg_advisory_xact_lock_shared($
 export const exclusiveLock = (s: string): string => `pg_advisory_xact_lock(${lockClass(s)}, ${common})`
 
 /**
- * The statement of a function that locks the tags to be written, on a condition: an array, and an array of arrays as
- * texts.
+ * The statement of a function that takes the locks it was given, in their order. It has a variable `v_lock`.
  */
-export const lockWritten = (s: string, condition: string, tags: string, lists: string): string =>
-  `if ${condition} then
-      perform ${s}.lock_tags(${tags}, ${lists}, null, false);
-    end if;`
+export const takeLocks = (s: string): string => `if p_locks is not null then
+    foreach v_lock in array p_locks loop
+      -- Calls as expressions, because statements cost more.
+      if v_lock & 1 = 0 then
+        if pg_advisory_xact_lock(${lockClass(s)}, v_lock >> 1) is null then end if;
+      elsif pg_advisory_xact_lock_shared(${lockClass(s)}, v_lock >> 1) is null then
+      end if;
+    end loop;
+  end if;`
 
 /**
- * The statements of `append_many` that lock the tags to be written, and exclusively those that conditions are about, as far
- * as nobody has to be waited for; and that note the writes that must not be made because of the others.
+ * The statements of `append_many` that take the locks it was given, as far as nobody has to be waited for, and that note the
+ * writes that must not be made because of the others.
  */
-export const lockBatch = (
-  s: string
-): string => `if p_tag_lists is not null or p_further_tag_lists is not null or p_guarded is not null then
-    for v_key, v_is_exclusive, v_writes in
-      select k.key, bool_or(k.is_exclusive), array_agg(k.write) from (
-        select ${lockOf("t.tag")} as key, false as is_exclusive, w.n::integer as write
-          from unnest(p_tag_lists) with ordinality as w (list, n), unnest(w.list::text[]) as t (tag)
-        union all
-        select ${lockOf("t.tag")}, false, w.write
-          from unnest(p_further_tag_lists, p_writes) as w (list, write), unnest(w.list::text[]) as t (tag)
-        union all
-        select ${lockOf("(i.tags::text[])[1]")}, true, i.write from unnest(p_item_tags, p_guarded) as i (tags, write)
-      ) k group by k.key order by k.key
-    loop
-      if not (case when v_is_exclusive then pg_try_advisory_xact_lock(${lockClass(s)}, v_key)
-          else pg_try_advisory_xact_lock_shared(${lockClass(s)}, v_key) end) then
-        v_waiting := v_waiting || v_writes;
+export const lockBatch = (s: string): string => `if p_locks is not null then
+    for i in 1 .. cardinality(p_locks) loop
+      v_lock := p_locks[i];
+      -- Once for all who need it, in the stronger mode, which comes first.
+      if v_lock >> 1 is distinct from v_last then
+        v_last := v_lock >> 1;
+        v_is_free := case when v_lock & 1 = 0 then pg_try_advisory_xact_lock(${lockClass(s)}, v_last)
+          else pg_try_advisory_xact_lock_shared(${lockClass(s)}, v_last) end;
+      end if;
+      if not v_is_free then
+        v_waiting := v_waiting || p_lock_writes[i];
       end if;
     end loop;
   end if;`
@@ -94,47 +88,12 @@ export const tagging = (s: string): ReadonlyArray<string> => [
   constraint tags_tag_position_key primary key (tag, position)
 ) with (autovacuum_analyze_threshold = 2000)`,
 
-  `create function ${s}.lock_tags(p_tags text[], p_tag_lists text[], p_exclusive text[], p_is_exclusive boolean)
-returns boolean language plpgsql volatile as ${body(`
--- Locks the tags that are to be written, and exclusively those that nobody else may write; the common lock too, exclusively
--- if nobody else may write at all. One order for all, and each lock once in the stronger mode: a lock that is held in share
--- mode is never made exclusive.
+  `create function ${s}.lock_tags(p_locks integer[]) returns boolean language plpgsql volatile as ${body(`
+-- Takes locks in the order given: each number is twice that of the lock, and one more in share mode.
 declare
-  -- Of each lock twice its number, and one more in share mode: sorted, the stronger mode of a lock comes first.
-  v_locks integer[];
   v_lock integer;
-  v_last integer;
 begin
-  if p_tag_lists is null then
-    v_locks := array(
-      select 2 * (${lockOf("t.tag")}) + 1 from unnest(p_tags) as t (tag)
-      union all
-      select 2 * (${lockOf("t.tag")}) from unnest(p_exclusive) as t (tag)
-      order by 1);
-  else
-    v_locks := array(
-      select 2 * (${lockOf("t.tag")}) + 1 from unnest(p_tags) as t (tag)
-      union
-      select 2 * (${lockOf("t.tag")}) + 1 from unnest(p_tag_lists) as l (list), unnest(l.list::text[]) as t (tag)
-      union
-      select 2 * (${lockOf("t.tag")}) from unnest(p_exclusive) as t (tag)
-      order by 1);
-  end if;
-  -- Calls as expressions, because statements cost more.
-  if p_is_exclusive then
-    if pg_advisory_xact_lock(${lockClass(s)}, ${common}) is null then end if;
-  elsif ${commonLock(s)} is null then
-  end if;
-  foreach v_lock in array v_locks loop
-    if v_lock >> 1 = v_last then
-      continue;
-    end if;
-    v_last := v_lock >> 1;
-    if v_lock & 1 = 0 then
-      if pg_advisory_xact_lock(${lockClass(s)}, v_last) is null then end if;
-    elsif pg_advisory_xact_lock_shared(${lockClass(s)}, v_last) is null then
-    end if;
-  end loop;
+  ${takeLocks(s)}
   return true;
 end`)}`,
 
@@ -216,20 +175,32 @@ end`)}`,
   p_stream text, p_expected integer, p_in_transaction boolean,
   p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
-  p_after bigint, p_item_tags text[], p_item_types text[]
+  p_locks integer[], p_after bigint, p_item_tags text[], p_item_types text[]
 ) returns bigint[] language plpgsql volatile as ${body(`
 -- One write with events, if no event after a position matches. Answers what append does; or, when an event matches, why it
 -- would not be made anyway, or the status 7 and the position of the event.
 declare
+  v_lock integer;
+  v_tags text[];
   v_match bigint;
   v_verdict ${s}.verdict;
 begin
-  perform ${s}.lock_tags(p_tags, p_tag_lists, ${exclusive});
+  ${takeLocks(s)}
   -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
-  select ${s}.first_match(p_after, p_item_tags, p_item_types) into v_match;
+  if cardinality(p_item_tags) = 1 and p_item_types[1] is null then
+    v_tags := p_item_tags[1]::text[];
+  end if;
+  if cardinality(v_tags) = 1 then
+    -- What most conditions are about, without the calls.
+    ${readCommitted("an append with a condition")}
+    select t.position into v_match from ${s}.tags t
+      where t.tag = v_tags[1] and t.position > p_after order by t.position limit 1;
+  else
+    v_match := ${s}.first_match(p_after, p_item_tags, p_item_types);
+  end if;
   if v_match is null then
     return ${s}.append(p_stream, p_expected, p_in_transaction, p_id, p_type, p_schema_version, p_tags, p_data, p_metadata,
-      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, true);
+      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, null);
   end if;
   select j.status, j.version, j.positions into v_verdict from ${s}.judge(p_stream, p_expected, p_id || coalesce(p_ids, '{}')) j;
   return case when v_verdict.status = 0 then array[7, v_match]
@@ -239,29 +210,30 @@ end`)}`,
   `create function ${s}.append_conditional(
   p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
-  p_keys text[], p_fingerprints text[], p_outcomes text[], p_is_retry boolean,
+  p_locks integer[], p_keys text[], p_fingerprints text[], p_outcomes text[], p_is_retry boolean,
   p_after bigint, p_item_tags text[], p_item_types text[]
 ) returns table (answer bigint[], recorded text) language plpgsql volatile as ${body(`
 -- Writes and idempotency records, all or nothing, if no event after a position matches. Answers what append_recorded does.
 -- When an event matches, nothing is written; what else there is to say comes first, and last the status 7 with its position.
 declare
+  v_lock integer;
   v_match bigint;
 begin
   -- A check without events holds until the transaction ends, as a write does; alone it need not.
   if p_in_transaction or cardinality(p_ids) > 0 then
-    perform ${s}.lock_tags(null, p_tag_lists, ${exclusive});
+    ${takeLocks(s)}
   end if;
   -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
-  select ${s}.first_match(p_after, p_item_tags, p_item_types) into v_match;
+  v_match := ${s}.first_match(p_after, p_item_tags, p_item_types);
   if v_match is null and cardinality(p_keys) > 0 then
     return query select r.answer, r.recorded
       from ${s}.append_recorded(p_streams, p_expected, p_counts, p_in_transaction, p_writes, p_ids, p_types,
-        p_schema_versions, p_tag_lists, p_datas, p_metadatas, p_keys, p_fingerprints, p_outcomes, p_is_retry) as r;
+        p_schema_versions, p_tag_lists, p_datas, p_metadatas, null, p_keys, p_fingerprints, p_outcomes, p_is_retry) as r;
     return;
   elsif v_match is null then
     return query select a.answer, null::text
       from ${s}.append_all(p_streams, p_expected, p_counts, p_in_transaction, p_writes, p_ids, p_types,
-        p_schema_versions, p_tag_lists, p_datas, p_metadatas) as a (answer);
+        p_schema_versions, p_tag_lists, p_datas, p_metadatas, null) as a (answer);
     return;
   end if;
   return query ${recordsThere(s)};
@@ -273,7 +245,8 @@ begin
 end`)}`,
 
   `create function ${s}.read_tagged(
-  p_settled bigint, p_after bigint, p_up_to bigint, p_limit integer, p_is_forward boolean, p_tags text[], p_types text[]
+  p_settled bigint, p_after bigint, p_up_to bigint, p_limit integer, p_is_forward boolean, p_locks integer[], p_tags text[],
+  p_types text[]
 ) returns table (
   r_settled bigint, r_edge bigint, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
   r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
@@ -286,6 +259,7 @@ declare
   v_settled bigint := p_settled;
   v_up_to bigint;
   v_edge bigint;
+  v_lock integer;
   v_is_free boolean := true;
   v_tags text[];
   v_types text[];
@@ -295,8 +269,8 @@ begin
     ${primary("reading events in global order")}
     -- The locks are given back at once, by taking back what took them: a reader keeps nobody waiting.
     begin
-      for i in 1 .. cardinality(p_tags) loop
-        v_is_free := v_is_free and pg_try_advisory_xact_lock(${lockClass(s)}, ${lockOf("(p_tags[i]::text[])[1]")});
+      foreach v_lock in array p_locks loop
+        v_is_free := v_is_free and pg_try_advisory_xact_lock(${lockClass(s)}, v_lock);
       end loop;
       if v_is_free then
         ${drawn(s)}
@@ -333,7 +307,7 @@ begin
 end`)}`,
 
   `create function ${s}.read_tagged_many(
-  p_afters bigint[], p_up_tos bigint[], p_limits integer[], p_tags text[], p_types text[]
+  p_afters bigint[], p_up_tos bigint[], p_limits integer[], p_locks integer[], p_tags text[], p_types text[]
 ) returns table (
   r_read integer, r_settled bigint, r_edge bigint, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
   r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
@@ -347,8 +321,8 @@ begin
   ${readCommitted("reading events in global order")}
   ${primary("reading events in global order")}
   begin
-    for i in 1 .. cardinality(p_tags) loop
-      v_is_free[i] := pg_try_advisory_xact_lock(${lockClass(s)}, ${lockOf("(p_tags[i]::text[])[1]")});
+    for i in 1 .. cardinality(p_locks) loop
+      v_is_free[i] := pg_try_advisory_xact_lock(${lockClass(s)}, p_locks[i]);
     end loop;
     ${drawn(s)}
     raise exception using errcode = '${taken}';
@@ -409,10 +383,6 @@ export const judgedAgain = (
 
 // The state of a transaction that is taken back on purpose.
 const taken = "ED001"
-
-// What must not be written by others: of each item its first tag, or anything if an item has no tags.
-const exclusive = `array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),
-    p_item_tags is null or array_position(p_item_tags, null) is not null`
 
 // The offset keeps the texts from being read as arrays once more for each event.
 const items = (tags: string, types: string): string =>

@@ -1,48 +1,50 @@
 /**
- * Tags that appends under way write, and tags that they rely on: who writes the latter must not be beside them.
+ * Locks of tags that appends under way share, and those that they must have alone: who needs the latter must not be beside
+ * them.
  */
 
 /**
- * The tags of one append: those that it writes, and those that nobody else may write before it is done.
+ * The locks of one append, by their numbers: those of the tags that it writes, and those that nobody else may have before it
+ * is done.
  */
 export interface Claim {
-  readonly tags: ReadonlyArray<string>
-  readonly guards: ReadonlyArray<string>
+  readonly shares: ReadonlyArray<number>
+  readonly guards: ReadonlyArray<number>
 }
 
 /**
  * The claims of many.
  */
 export class Claims {
-  private readonly written = new Map<string, number>()
-  private readonly guarded = new Map<string, number>()
+  private readonly shared = new Map<number, number>()
+  private readonly guarded = new Map<number, number>()
 
-  /** Whether a claim is compatible with all of them. Any number may write a tag; who guards one has it alone. */
-  isFree({ guards, tags }: Claim): boolean {
+  /** Whether a claim is compatible with all of them. Any number may share a lock; who guards one has it alone. */
+  isFree({ guards, shares }: Claim): boolean {
     return (
-      tags.every((tag) => !this.guarded.has(tag)) &&
-      guards.every((tag) => !this.guarded.has(tag) && !this.written.has(tag))
+      shares.every((lock) => !this.guarded.has(lock)) &&
+      guards.every((lock) => !this.guarded.has(lock) && !this.shared.has(lock))
     )
   }
 
-  add({ guards, tags }: Claim): void {
-    change(this.written, tags, 1)
+  add({ guards, shares }: Claim): void {
+    change(this.shared, shares, 1)
     change(this.guarded, guards, 1)
   }
 
-  remove({ guards, tags }: Claim): void {
-    change(this.written, tags, -1)
+  remove({ guards, shares }: Claim): void {
+    change(this.shared, shares, -1)
     change(this.guarded, guards, -1)
   }
 }
 
-const change = (counts: Map<string, number>, tags: ReadonlyArray<string>, by: number): void => {
-  for (const tag of tags) {
-    const count = (counts.get(tag) ?? 0) + by
+const change = (counts: Map<number, number>, locks: ReadonlyArray<number>, by: number): void => {
+  for (const lock of locks) {
+    const count = (counts.get(lock) ?? 0) + by
     if (count === 0) {
-      counts.delete(tag)
+      counts.delete(lock)
     } else {
-      counts.set(tag, count)
+      counts.set(lock, count)
     }
   }
 }

@@ -30,47 +30,20 @@ create table "effect_decider".tags (
   constraint tags_tag_position_key primary key (tag, position)
 ) with (autovacuum_analyze_threshold = 2000);
 
-create function "effect_decider".lock_tags(p_tags text[], p_tag_lists text[], p_exclusive text[], p_is_exclusive boolean)
-returns boolean language plpgsql volatile as $body$
--- Locks the tags that are to be written, and exclusively those that nobody else may write; the common lock too, exclusively
--- if nobody else may write at all. One order for all, and each lock once in the stronger mode: a lock that is held in share
--- mode is never made exclusive.
+create function "effect_decider".lock_tags(p_locks integer[]) returns boolean language plpgsql volatile as $body$
+-- Takes locks in the order given: each number is twice that of the lock, and one more in share mode.
 declare
-  -- Of each lock twice its number, and one more in share mode: sorted, the stronger mode of a lock comes first.
-  v_locks integer[];
   v_lock integer;
-  v_last integer;
 begin
-  if p_tag_lists is null then
-    v_locks := array(
-      select 2 * (hashtext(t.tag) & 1023) + 1 from unnest(p_tags) as t (tag)
-      union all
-      select 2 * (hashtext(t.tag) & 1023) from unnest(p_exclusive) as t (tag)
-      order by 1);
-  else
-    v_locks := array(
-      select 2 * (hashtext(t.tag) & 1023) + 1 from unnest(p_tags) as t (tag)
-      union
-      select 2 * (hashtext(t.tag) & 1023) + 1 from unnest(p_tag_lists) as l (list), unnest(l.list::text[]) as t (tag)
-      union
-      select 2 * (hashtext(t.tag) & 1023) from unnest(p_exclusive) as t (tag)
-      order by 1);
+  if p_locks is not null then
+    foreach v_lock in array p_locks loop
+      -- Calls as expressions, because statements cost more.
+      if v_lock & 1 = 0 then
+        if pg_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, v_lock >> 1) is null then end if;
+      elsif pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_lock >> 1) is null then
+      end if;
+    end loop;
   end if;
-  -- Calls as expressions, because statements cost more.
-  if p_is_exclusive then
-    if pg_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
-  elsif pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then
-  end if;
-  foreach v_lock in array v_locks loop
-    if v_lock >> 1 = v_last then
-      continue;
-    end if;
-    v_last := v_lock >> 1;
-    if v_lock & 1 = 0 then
-      if pg_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, v_last) is null then end if;
-    elsif pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_last) is null then
-    end if;
-  end loop;
   return true;
 end
 $body$;
@@ -184,10 +157,10 @@ create function "effect_decider".append(
   p_stream text, p_expected integer, p_in_transaction boolean,
   p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
-  p_is_locked boolean default false
+  p_locks integer[]
 ) returns bigint[] language plpgsql volatile as $body$
 -- One write: its first event, if it has any, and the further ones. Answers the status and the version of its verdict, and
--- the positions. Never fails for a lost race, so a surrounding transaction stays usable. The caller may have locked its tags.
+-- the positions. Never fails for a lost race, so a surrounding transaction stays usable. The caller may have its locks already.
 declare
   -- The version to write after; -1 when the stream must be looked at first.
   v_current integer := p_expected;
@@ -196,18 +169,25 @@ declare
   v_further bigint[];
   v_verdict "effect_decider".verdict;
   v_last_id uuid;
+  v_lock integer;
 begin
   if p_id is not null then
-    if not p_is_locked and (p_tags <> '{}' or p_tag_lists is not null) then
-      perform "effect_decider".lock_tags(p_tags, p_tag_lists, null, false);
-    end if;
+    if p_locks is not null then
+    foreach v_lock in array p_locks loop
+      -- Calls as expressions, because statements cost more.
+      if v_lock & 1 = 0 then
+        if pg_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, v_lock >> 1) is null then end if;
+      elsif pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_lock >> 1) is null then
+      end if;
+    end loop;
+  end if;
     -- Calls as expressions, because statements cost more.
     if not p_in_transaction then
-      if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
+      if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, 0) is null then end if;
       if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
         coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
     elsif coalesce(current_setting('effect_decider.entered_' || '"effect_decider".position_seq'::regclass::oid, true), '') = '' then
-      if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
+      if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, 0) is null then end if;
       if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
         coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
       perform set_config('effect_decider.entered_' || '"effect_decider".position_seq'::regclass::oid, 'yes', true);
@@ -270,7 +250,7 @@ create function "effect_decider".append_many(
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
   p_writes integer[], p_further_streams text[], p_further_ids uuid[], p_further_types text[], p_further_schema_versions integer[],
   p_further_tag_lists text[], p_further_datas text[], p_further_metadatas text[],
-  p_guarded integer[], p_afters bigint[], p_item_tags text[], p_item_types text[]
+  p_locks integer[], p_lock_writes integer[], p_guarded integer[], p_afters bigint[], p_item_tags text[], p_item_types text[]
 ) returns setof bigint[] language plpgsql volatile as $body$
 -- Writes to different streams, each for itself, in one transaction that has nothing else. Answers for each, in their order,
 -- the status and the version of its verdict, and the positions; status 5 says that it must go alone, because it would wait
@@ -293,9 +273,9 @@ declare
   v_positions bigint[];
   v_further bigint[];
   v_at timestamptz;
-  v_key integer;
-  v_is_exclusive boolean;
-  v_writes integer[];
+  v_lock integer;
+  v_last integer;
+  v_is_free boolean;
   -- Who would have to wait for the lock of a tag.
   v_waiting integer[];
   v_match bigint;
@@ -307,22 +287,18 @@ begin
   if set_config('lock_timeout', '50ms', true) || set_config('plan_cache_mode', 'force_generic_plan', true) is null then
   end if;
   -- Waits for who holds up everybody, and then all go alone if it is for long. Who holds a tag is not waited for at all.
-  if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
-  if p_tag_lists is not null or p_further_tag_lists is not null or p_guarded is not null then
-    for v_key, v_is_exclusive, v_writes in
-      select k.key, bool_or(k.is_exclusive), array_agg(k.write) from (
-        select hashtext(t.tag) & 1023 as key, false as is_exclusive, w.n::integer as write
-          from unnest(p_tag_lists) with ordinality as w (list, n), unnest(w.list::text[]) as t (tag)
-        union all
-        select hashtext(t.tag) & 1023, false, w.write
-          from unnest(p_further_tag_lists, p_writes) as w (list, write), unnest(w.list::text[]) as t (tag)
-        union all
-        select hashtext((i.tags::text[])[1]) & 1023, true, i.write from unnest(p_item_tags, p_guarded) as i (tags, write)
-      ) k group by k.key order by k.key
-    loop
-      if not (case when v_is_exclusive then pg_try_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, v_key)
-          else pg_try_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_key) end) then
-        v_waiting := v_waiting || v_writes;
+  if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, 0) is null then end if;
+  if p_locks is not null then
+    for i in 1 .. cardinality(p_locks) loop
+      v_lock := p_locks[i];
+      -- Once for all who need it, in the stronger mode, which comes first.
+      if v_lock >> 1 is distinct from v_last then
+        v_last := v_lock >> 1;
+        v_is_free := case when v_lock & 1 = 0 then pg_try_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, v_last)
+          else pg_try_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_last) end;
+      end if;
+      if not v_is_free then
+        v_waiting := v_waiting || p_lock_writes[i];
       end if;
     end loop;
   end if;
@@ -476,7 +452,8 @@ $body$;
 
 create function "effect_decider".append_all(
   p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
-  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[]
+  p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
+  p_locks integer[]
 ) returns setof bigint[] language plpgsql volatile as $body$
 -- Several writes, all or nothing. Answers for each, in their order, the status and the version of its verdict, and the
 -- positions; when one of them may not be made, none is. The events of all writes stand one after the other in the arrays,
@@ -492,19 +469,26 @@ declare
   v_currents integer[];
   v_positions bigint[];
   v_at timestamptz;
+  v_lock integer;
 begin
   -- Before the block below, whose rollback would release it.
   if v_count > 0 then
-    if p_tag_lists is not null then
-      perform "effect_decider".lock_tags(null, p_tag_lists, null, false);
-    end if;
+    if p_locks is not null then
+    foreach v_lock in array p_locks loop
+      -- Calls as expressions, because statements cost more.
+      if v_lock & 1 = 0 then
+        if pg_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, v_lock >> 1) is null then end if;
+      elsif pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_lock >> 1) is null then
+      end if;
+    end loop;
+  end if;
     -- Calls as expressions, because statements cost more.
     if not p_in_transaction then
-      if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
+      if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, 0) is null then end if;
       if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
         coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
     elsif coalesce(current_setting('effect_decider.entered_' || '"effect_decider".position_seq'::regclass::oid, true), '') = '' then
-      if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, -1) is null then end if;
+      if pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, 0) is null then end if;
       if pg_advisory_xact_lock_shared('"effect_decider".position_seq'::regclass::oid::integer,
         coalesce(pg_sequence_last_value('"effect_decider".position_seq'::regclass), 0)::bit(32)::integer) is null then end if;
       perform set_config('effect_decider.entered_' || '"effect_decider".position_seq'::regclass::oid, 'yes', true);
@@ -593,7 +577,7 @@ create index idempotency_recorded_at_idx on "effect_decider".idempotency (record
 create function "effect_decider".append_recorded(
   p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
-  p_keys text[], p_fingerprints text[], p_outcomes text[], p_is_retry boolean
+  p_locks integer[], p_keys text[], p_fingerprints text[], p_outcomes text[], p_is_retry boolean
 ) returns table (answer bigint[], recorded text) language plpgsql volatile as $body$
 -- Writes and idempotency records, all or nothing. Answers for each write what append_all does. When keys are recorded
 -- already, nothing is written, and first come the records that are there; a retry, which may have met its own, is told the
@@ -626,7 +610,7 @@ begin
       select array_agg((a.answer[1]::integer, a.answer[2]::integer, a.answer[3:])::"effect_decider".verdict order by a.n)
         into v_verdicts
         from "effect_decider".append_all(p_streams, p_expected, p_counts, p_in_transaction, p_writes,
-          p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas) with ordinality as a (answer, n);
+          p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, p_locks) with ordinality as a (answer, n);
       if not exists (select from unnest(v_verdicts) v where v.status > 1) then
         -- Waits for a transaction that adds one of the keys, in their order, so that two appends never wait for each other.
         insert into "effect_decider".idempotency (key, recorded_at, fingerprint, outcome)
@@ -745,21 +729,43 @@ create function "effect_decider".append_if(
   p_stream text, p_expected integer, p_in_transaction boolean,
   p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
-  p_after bigint, p_item_tags text[], p_item_types text[]
+  p_locks integer[], p_after bigint, p_item_tags text[], p_item_types text[]
 ) returns bigint[] language plpgsql volatile as $body$
 -- One write with events, if no event after a position matches. Answers what append does; or, when an event matches, why it
 -- would not be made anyway, or the status 7 and the position of the event.
 declare
+  v_lock integer;
+  v_tags text[];
   v_match bigint;
   v_verdict "effect_decider".verdict;
 begin
-  perform "effect_decider".lock_tags(p_tags, p_tag_lists, array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),
-    p_item_tags is null or array_position(p_item_tags, null) is not null);
+  if p_locks is not null then
+    foreach v_lock in array p_locks loop
+      -- Calls as expressions, because statements cost more.
+      if v_lock & 1 = 0 then
+        if pg_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, v_lock >> 1) is null then end if;
+      elsif pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_lock >> 1) is null then
+      end if;
+    end loop;
+  end if;
   -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
-  select "effect_decider".first_match(p_after, p_item_tags, p_item_types) into v_match;
+  if cardinality(p_item_tags) = 1 and p_item_types[1] is null then
+    v_tags := p_item_tags[1]::text[];
+  end if;
+  if cardinality(v_tags) = 1 then
+    -- What most conditions are about, without the calls.
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'an append with a condition needs the isolation level READ COMMITTED, not %',
+      upper(current_setting('transaction_isolation')) using errcode = '25001';
+  end if;
+    select t.position into v_match from "effect_decider".tags t
+      where t.tag = v_tags[1] and t.position > p_after order by t.position limit 1;
+  else
+    v_match := "effect_decider".first_match(p_after, p_item_tags, p_item_types);
+  end if;
   if v_match is null then
     return "effect_decider".append(p_stream, p_expected, p_in_transaction, p_id, p_type, p_schema_version, p_tags, p_data, p_metadata,
-      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, true);
+      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, null);
   end if;
   select j.status, j.version, j.positions into v_verdict from "effect_decider".judge(p_stream, p_expected, p_id || coalesce(p_ids, '{}')) j;
   return case when v_verdict.status = 0 then array[7, v_match]
@@ -770,30 +776,38 @@ $body$;
 create function "effect_decider".append_conditional(
   p_streams text[], p_expected integer[], p_counts integer[], p_in_transaction boolean, p_writes integer[],
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
-  p_keys text[], p_fingerprints text[], p_outcomes text[], p_is_retry boolean,
+  p_locks integer[], p_keys text[], p_fingerprints text[], p_outcomes text[], p_is_retry boolean,
   p_after bigint, p_item_tags text[], p_item_types text[]
 ) returns table (answer bigint[], recorded text) language plpgsql volatile as $body$
 -- Writes and idempotency records, all or nothing, if no event after a position matches. Answers what append_recorded does.
 -- When an event matches, nothing is written; what else there is to say comes first, and last the status 7 with its position.
 declare
+  v_lock integer;
   v_match bigint;
 begin
   -- A check without events holds until the transaction ends, as a write does; alone it need not.
   if p_in_transaction or cardinality(p_ids) > 0 then
-    perform "effect_decider".lock_tags(null, p_tag_lists, array(select (i.tags::text[])[1] from unnest(p_item_tags) as i (tags) where i.tags is not null),
-    p_item_tags is null or array_position(p_item_tags, null) is not null);
+    if p_locks is not null then
+    foreach v_lock in array p_locks loop
+      -- Calls as expressions, because statements cost more.
+      if v_lock & 1 = 0 then
+        if pg_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, v_lock >> 1) is null then end if;
+      elsif pg_advisory_xact_lock_shared('"effect_decider".tags'::regclass::oid::integer, v_lock >> 1) is null then
+      end if;
+    end loop;
+  end if;
   end if;
   -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
-  select "effect_decider".first_match(p_after, p_item_tags, p_item_types) into v_match;
+  v_match := "effect_decider".first_match(p_after, p_item_tags, p_item_types);
   if v_match is null and cardinality(p_keys) > 0 then
     return query select r.answer, r.recorded
       from "effect_decider".append_recorded(p_streams, p_expected, p_counts, p_in_transaction, p_writes, p_ids, p_types,
-        p_schema_versions, p_tag_lists, p_datas, p_metadatas, p_keys, p_fingerprints, p_outcomes, p_is_retry) as r;
+        p_schema_versions, p_tag_lists, p_datas, p_metadatas, null, p_keys, p_fingerprints, p_outcomes, p_is_retry) as r;
     return;
   elsif v_match is null then
     return query select a.answer, null::text
       from "effect_decider".append_all(p_streams, p_expected, p_counts, p_in_transaction, p_writes, p_ids, p_types,
-        p_schema_versions, p_tag_lists, p_datas, p_metadatas) as a (answer);
+        p_schema_versions, p_tag_lists, p_datas, p_metadatas, null) as a (answer);
     return;
   end if;
   return query select null::bigint[], r.record
@@ -816,7 +830,8 @@ end
 $body$;
 
 create function "effect_decider".read_tagged(
-  p_settled bigint, p_after bigint, p_up_to bigint, p_limit integer, p_is_forward boolean, p_tags text[], p_types text[]
+  p_settled bigint, p_after bigint, p_up_to bigint, p_limit integer, p_is_forward boolean, p_locks integer[], p_tags text[],
+  p_types text[]
 ) returns table (
   r_settled bigint, r_edge bigint, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
   r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
@@ -829,6 +844,7 @@ declare
   v_settled bigint := p_settled;
   v_up_to bigint;
   v_edge bigint;
+  v_lock integer;
   v_is_free boolean := true;
   v_tags text[];
   v_types text[];
@@ -843,8 +859,8 @@ begin
   end if;
     -- The locks are given back at once, by taking back what took them: a reader keeps nobody waiting.
     begin
-      for i in 1 .. cardinality(p_tags) loop
-        v_is_free := v_is_free and pg_try_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, hashtext((p_tags[i]::text[])[1]) & 1023);
+      foreach v_lock in array p_locks loop
+        v_is_free := v_is_free and pg_try_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, v_lock);
       end loop;
       if v_is_free then
         v_settled := pg_sequence_last_value('"effect_decider".position_seq'::regclass);
@@ -942,7 +958,7 @@ end
 $body$;
 
 create function "effect_decider".read_tagged_many(
-  p_afters bigint[], p_up_tos bigint[], p_limits integer[], p_tags text[], p_types text[]
+  p_afters bigint[], p_up_tos bigint[], p_limits integer[], p_locks integer[], p_tags text[], p_types text[]
 ) returns table (
   r_read integer, r_settled bigint, r_edge bigint, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
   r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
@@ -961,8 +977,8 @@ begin
     raise exception 'reading events in global order needs the primary server, this is a standby' using errcode = '25006';
   end if;
   begin
-    for i in 1 .. cardinality(p_tags) loop
-      v_is_free[i] := pg_try_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, hashtext((p_tags[i]::text[])[1]) & 1023);
+    for i in 1 .. cardinality(p_locks) loop
+      v_is_free[i] := pg_try_advisory_xact_lock('"effect_decider".tags'::regclass::oid::integer, p_locks[i]);
     end loop;
     v_settled := pg_sequence_last_value('"effect_decider".position_seq'::regclass);
     if v_settled is null then
