@@ -3,7 +3,7 @@
  * that make them sound cost all other appends.
  */
 import { DateTime, Effect, Stream } from "effect"
-import { Criteria, ExpectedVersion, type NewEvent, StreamVersion } from "effect-decider"
+import { Criteria, ExpectedVersion, type NewEvent, Position, StreamVersion } from "effect-decider"
 import { compare, type Contestant, loop, type Section } from "./measure.ts"
 import * as Pgbench from "./pgbench.ts"
 import { openStore, type PgDatabase, type Server, table } from "./postgres.ts"
@@ -44,21 +44,32 @@ const fillCourses = Effect.fnUntraced(function* ({ sql, store }: PgDatabase, eve
   yield* sql.unsafe("vacuum analyze effect_decider.tags")
 })
 
-/** Reads what there is of a course, and appends to it unless there is more by now. `false` when there is. */
-const conditionally = (store: Store, courses: number) => () => () => {
-  const course = Math.floor(Math.random() * courses)
-  const criteria = Criteria.tags(`course:${course}`)
-  return Effect.flatMap(store.readPage({ criteria }), ({ scanned }) =>
-    store
-      .append(
-        { stream: streamOf(`${course}`), expected: ExpectedVersion.Any, events: [tagged(course)] },
-        { condition: { failIfEventsMatch: criteria, after: scanned } }
-      )
-      .pipe(
-        Effect.as(true),
-        Effect.catchTag("AppendConditionFailed", () => Effect.succeed(false))
-      )
-  )
+/**
+ * Reads what there is of a course, after what is known of it, and appends to it unless there is more by now. `false` when there
+ * is.
+ */
+const conditionally = (store: Store, courses: number, known: Array<Position.Position> = []) => {
+  const isRemembered = known.length > 0
+  return () => () => {
+    const course = Math.floor(Math.random() * courses)
+    const criteria = Criteria.tags(`course:${course}`)
+    return Effect.flatMap(store.readPage({ criteria, after: known[course] ?? Position.origin }), ({ scanned }) =>
+      store
+        .append(
+          { stream: streamOf(`${course}`), expected: ExpectedVersion.Any, events: [tagged(course)] },
+          { condition: { failIfEventsMatch: criteria, after: scanned } }
+        )
+        .pipe(
+          Effect.map(({ positions }) => {
+            if (isRemembered) {
+              known[course] = positions[0]!
+            }
+            return true
+          }),
+          Effect.catchTag("AppendConditionFailed", () => Effect.succeed(false))
+        )
+    )
+  }
 }
 
 export const conditions = (server: Server, { quick, rounds, seconds }: Plan): ReadonlyArray<Section> => {
@@ -85,12 +96,20 @@ export const conditions = (server: Server, { quick, rounds, seconds }: Plan): Re
           kind: "floor",
           run: Pgbench.inserts(database.url, callers, quick ? { operations: 1000 } : { seconds })
         }
-        const ours: Contestant = {
-          name: "PgEventStore.readPage and append with a condition",
-          run: loop({ callers, limit: { seconds } }, conditionally(database.store, events / perCourse)),
-          bar: { ratio: bar }
-        }
-        return yield* compare(Pgbench.version === undefined ? [insert, ours] : [pgbench, insert, ours], rounds)
+        const courses = events / perCourse
+        const known = Array<Position.Position>(courses).fill(yield* database.store.head)
+        const ours: ReadonlyArray<Contestant> = [
+          {
+            name: "readPage of what is new, and append with a condition",
+            run: loop({ callers, limit: { seconds } }, conditionally(database.store, courses, known)),
+            bar: { ratio: bar }
+          },
+          {
+            name: "readPage of all events of the course, and append with a condition",
+            run: loop({ callers, limit: { seconds } }, conditionally(database.store, courses))
+          }
+        ]
+        return yield* compare(Pgbench.version === undefined ? [insert, ...ours] : [pgbench, insert, ...ours], rounds)
       })
     )
   })
