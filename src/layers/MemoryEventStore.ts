@@ -12,7 +12,7 @@
  *
  * @since 0.1.0
  */
-import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -100,33 +100,46 @@ const makeAll: Effect.Effect<Context.Context<Services>> = Effect.sync(() => {
 
   const appended = (
     turn: Turn,
-    writes: NonEmptyReadonlyArray<EventStore.Write>,
+    writes: Arr.NonEmptyReadonlyArray<EventStore.Write>,
     options: EventStore.AppendAllOptions,
     fiber: Fiber.Fiber<unknown, unknown>
   ) => {
-    const answer = checked(turn, (turn) => append(log, turn, writes, options, fiber))
+    const answer = inline.isUsed
+      ? checked(turn, (turn) => append(log, turn, writes, options, fiber))
+      : append(log, turn, writes, options, fiber)
     if (turn === root) {
       committed()
     }
     return answer
   }
 
-  const reading = <A>(read: (visible: number, turn: Turn) => A): Effect.Effect<A> =>
-    Effect.withFiber((fiber) => {
-      const turn = fiber.getRef(Current)
-      return turn.isOpen ? Effect.succeed(read(turn.visible(log), turn)) : transactionEnded
-    })
+  // With a fiber at hand these answer at once where they can.
+  const reading = <A>(
+    read: (visible: number, turn: Turn) => A,
+    fiber?: Fiber.Fiber<unknown, unknown>
+  ): Effect.Effect<A> => {
+    if (fiber === undefined) {
+      return Effect.withFiber((fiber) => reading(read, fiber))
+    }
+    const turn = fiber.getRef(Current)
+    return turn.isOpen ? Effect.succeed(read(turn.visible(log), turn)) : transactionEnded
+  }
 
-  const writing = <A, E>(write: (turn: Turn, fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>) =>
-    Effect.withFiber<A, E>((fiber) => {
-      const turn = fiber.getRef(Current)
-      return turn.busy === 0
-        ? write(turn, fiber)
-        : inTurn(
-            turn,
-            Effect.suspend(() => write(turn, fiber))
-          )
-    })
+  const writing = <A, E>(
+    write: (turn: Turn, fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>,
+    fiber?: Fiber.Fiber<unknown, unknown>
+  ): Effect.Effect<A, E> => {
+    if (fiber === undefined) {
+      return Effect.withFiber<A, E>((fiber) => writing(write, fiber))
+    }
+    const turn = fiber.getRef(Current)
+    return turn.busy === 0
+      ? write(turn, fiber)
+      : inTurn(
+          turn,
+          Effect.suspend(() => write(turn, fiber))
+        )
+  }
 
   const withTransaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.withFiber((fiber) => {
@@ -182,23 +195,24 @@ const makeAll: Effect.Effect<Context.Context<Services>> = Effect.sync(() => {
 
   const store = EventStore.make({
     system: { name: "memory", isInstant: true },
-    appendAll: (writes, options) => writing((turn, fiber) => appended(turn, writes, options, fiber)),
-    load: (stream, { after, idempotencyKey, snapshotKey, upTo }) =>
+    appendAll: (writes, options, fiber) => writing((turn, fiber) => appended(turn, writes, options, fiber), fiber),
+    load: (stream, { after, idempotencyKey, snapshotKey, upTo }, fiber) =>
       reading((visible, turn): EventStore.StoredStream => {
-        const version = log.version(stream, visible)
+        const events = log.stream(stream)
+        const version = log.versionOf(events, visible)
         const last = Math.min(version, upTo)
         const found = snapshotKey === undefined ? undefined : log.snapshot(stream, snapshotKey, last)
         const snapshot = found === undefined || found.version <= after ? undefined : found
         const from = snapshot?.version ?? after
         const loaded = {
-          events: from < last ? log.stream(stream).slice(from, last) : [],
+          events: from < last ? events.slice(from, last) : [],
           version: StreamVersion.make(version)
         }
         const recorded = idempotencyKey === undefined ? undefined : turn.record(log, idempotencyKey)
         return recorded === undefined && snapshot === undefined
           ? loaded
           : { ...loaded, ...(recorded && { recorded }), ...(snapshot && { snapshot }) }
-      }),
+      }, fiber),
     readStreamPage: (stream, range) => reading((visible) => streamPage(log, stream, range, visible)),
     readPage: (range) => reading((visible) => page(log, range, visible)),
     streamVersion: (stream) => reading((visible) => StreamVersion.make(log.version(stream, visible))),
@@ -330,7 +344,11 @@ class Log {
    * The version of a stream for a reader that sees the first `visible` events of the log.
    */
   version(stream: StreamId.StreamId, visible: number): number {
-    const events = this.stream(stream)
+    return this.versionOf(this.stream(stream), visible)
+  }
+
+  /** The same, of a stream's events. */
+  versionOf(events: ReadonlyArray<RecordedEvent>, visible: number): number {
     if (visible === this.events.length || events.length === 0) {
       return events.length
     }
@@ -421,7 +439,8 @@ class Log {
     clock: Clock.Clock
   ): EventStore.Written {
     const recordedAt = recordedTime(clock.currentTimeMillisUnsafe())
-    const positions: Array<Position> = []
+    // As large as it becomes: a first push makes room for seventeen.
+    const positions = Arr.allocate<Position>(events.length) as Array<Position>
     for (let i = 0; i < events.length; i++) {
       const { data, id, metadata, schemaVersion, tags, type } = events[i]!
       const position = BigInt(this.events.length + 1) as Position
@@ -439,7 +458,7 @@ class Log {
       })
       this.events.push(event)
       recorded.push(event)
-      positions.push(position)
+      positions[i] = position
     }
     return { stream, version: StreamVersion.make(recorded.length), positions, repeated: false }
   }
@@ -633,7 +652,7 @@ const inTurn = <A, E, R>(turn: Turn, effect: Effect.Effect<A, E, R>): Effect.Eff
 const append = (
   log: Log,
   turn: Turn,
-  writes: NonEmptyReadonlyArray<EventStore.Write>,
+  writes: Arr.NonEmptyReadonlyArray<EventStore.Write>,
   options: EventStore.AppendAllOptions,
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> => {
@@ -648,7 +667,7 @@ const append = (
 
 const appendPlain = (
   log: Log,
-  writes: NonEmptyReadonlyArray<EventStore.Write>,
+  writes: Arr.NonEmptyReadonlyArray<EventStore.Write>,
   { condition }: EventStore.AppendAllOptions,
   clock: Clock.Clock
 ): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> => {
@@ -669,12 +688,12 @@ const appendPlain = (
 const appendRecorded = (
   log: Log,
   turn: Turn,
-  writes: NonEmptyReadonlyArray<EventStore.Write>,
+  writes: Arr.NonEmptyReadonlyArray<EventStore.Write>,
   options: EventStore.AppendAllOptions,
   clock: Clock.Clock
 ): Effect.Effect<ReadonlyArray<EventStore.Written>, AppendError> => {
   const stored = options.idempotency.flatMap(({ key }) => turn.record(log, key) ?? [])
-  if (isArrayNonEmpty(stored)) {
+  if (Arr.isArrayNonEmpty(stored)) {
     return executeAll(log, writes, Verdict.recorded(writes, options, stored, judge(log)), clock)
   }
   return Effect.map(appendPlain(log, writes, options, clock), (written) => {
@@ -695,7 +714,7 @@ const judge = (log: Log) => (write: EventStore.Write) => {
 
 const executeAll = <E extends AppendError>(
   log: Log,
-  writes: NonEmptyReadonlyArray<EventStore.Write>,
+  writes: Arr.NonEmptyReadonlyArray<EventStore.Write>,
   verdicts: Result.Result<ReadonlyArray<Verdict.Verdict>, E>,
   clock: Clock.Clock
 ): Effect.Effect<ReadonlyArray<EventStore.Written>, E> =>

@@ -12,6 +12,7 @@
 import * as Context from "effect/Context"
 import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
@@ -329,6 +330,7 @@ export const make = Effect.fnUntraced(function* <
         : Stored.plain
 
   const executeOnce = (
+    fiber: Fiber.Fiber<unknown, unknown>,
     stream: StreamId,
     input: Input,
     commandId: string,
@@ -350,7 +352,7 @@ export const make = Effect.fnUntraced(function* <
     }
     return Effect.flatMap(CommandId.identify(stream, commandId, asked.success), (identity) =>
       Effect.matchEffect(toCommand(input), {
-        onSuccess: (command) => handIn(stream, command, execution, identity),
+        onSuccess: (command) => handIn(fiber, stream, command, execution, identity),
         // What cannot be prepared any more may have been carried out before.
         onFailure: (error) =>
           Effect.flatMap(
@@ -380,11 +382,12 @@ export const make = Effect.fnUntraced(function* <
         stream,
         input,
         commandId,
-        commandId !== undefined
-          ? executeOnce(stream, input, commandId, execution)
-          : prepare === undefined
-            ? handIn(stream, input as unknown as Command, execution)
-            : Effect.flatMap(toCommand(input), (command) => handIn(stream, command, execution))
+        (fiber): Effect.Effect<Executed<State, Event>, Refusal | PrepareError | StreamTerminated | StoreError> =>
+          commandId !== undefined
+            ? executeOnce(fiber, stream, input, commandId, execution)
+            : prepare === undefined
+              ? handIn(fiber, stream, input as unknown as Command, execution)
+              : Effect.flatMap(toCommand(input), (command) => handIn(fiber, stream, command, execution))
       )
       return waitFor === undefined ? executed : awaited(executed, waitFor)
     },

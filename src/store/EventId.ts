@@ -17,6 +17,8 @@ import * as Schema from "effect/Schema"
  */
 export type EventId = string & Brand.Brand<"effect-decider/EventId">
 
+const digits = "0123456789abcdef"
+
 const pattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 /**
@@ -35,7 +37,33 @@ export const EventId: Schema.Codec<EventId, string> = Schema.String.check(Schema
  * @category guards
  * @since 0.1.0
  */
-export const is = (text: string): text is EventId => pattern.test(text)
+export const is = (text: string): text is EventId =>
+  // What the pattern says, in two thirds of the time: every append asks for each of its events.
+  typeof text === "string" &&
+  text.length === 36 &&
+  text[8] === "-" &&
+  text[13] === "-" &&
+  text[18] === "-" &&
+  text[23] === "-" &&
+  isHex(text, 0, 8) &&
+  isHex(text, 9, 13) &&
+  isHex(text, 14, 18) &&
+  isHex(text, 19, 23) &&
+  isHex(text, 24, 36)
+
+const isHex = (text: string, from: number, to: number): boolean => {
+  for (let i = from; i < to; i++) {
+    if (hexDigits[text.charCodeAt(i)] !== 1) {
+      return false
+    }
+  }
+  return true
+}
+
+// 1 for the code of each digit.
+const hexDigits = /*#__PURE__*/ Uint8Array.from({ length: 128 }, (_, code) =>
+  digits.includes(String.fromCharCode(code)) ? 1 : 0
+)
 
 /**
  * Names a text an event id. Not checked; stores refuse what is no lower-case UUID with `InvalidEvent`.
@@ -55,7 +83,7 @@ export const make = (id: string): EventId => id as EventId
 export const Generator: Context.Reference<Effect.Effect<EventId>> = Context.Reference<Effect.Effect<EventId>>(
   "effect-decider/store/EventId/Generator",
   {
-    defaultValue: () => Effect.map(SecureRandom.make(pooledBytes()).uuidV7(), make)
+    defaultValue: () => Effect.map(SecureRandom.make(pooledBytes()).uuidV7({ format: "bytes" }), fromBytes)
   }
 )
 
@@ -85,3 +113,18 @@ const pooledBytes = (): ((size: number) => Uint8Array) => {
     return bytes
   }
 }
+
+// In one piece: a text that is joined from so many parts stays in parts until somebody reads it, and then takes longer.
+const fromBytes = (bytes: Uint8Array): EventId => {
+  for (let i = 0; i < 16; i++) {
+    const byte = bytes[i]!
+    const place = places[i]!
+    codes[place] = digits.charCodeAt(byte >>> 4)
+    codes[place + 1] = digits.charCodeAt(byte & 15)
+  }
+  return make(String.fromCharCode(...codes))
+}
+
+// Where the digits of each byte stand, and the codes of a UUID, whose hyphens stay.
+const places = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34]
+const codes = /*#__PURE__*/ Array.from("00000000-0000-0000-0000-000000000000", (character) => character.charCodeAt(0))

@@ -12,6 +12,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Context from "effect/Context"
 import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
@@ -780,16 +781,24 @@ export interface Primitives {
   readonly system?: StoreSystem | undefined
   /**
    * In a transaction nothing is committed yet, so an append there never fails with `CommitUnknown`.
+   *
+   * `fiber` is the one that appends, where it does so right now: with it, a store that never waits can append before it
+   * answers, and answer with the outcome.
    */
   readonly appendAll: (
     writes: NonEmptyReadonlyArray<Write>,
-    options: AppendAllOptions
+    options: AppendAllOptions,
+    fiber?: Fiber.Fiber<unknown, unknown>
   ) => Effect.Effect<ReadonlyArray<Written>, AppendError>
   /**
    * Loads a part of a stream. Where a snapshot is asked for, and there is one in this part whose last event stands where it
-   * stood, only the events after it.
+   * stood, only the events after it. `fiber` is the one that loads, where it does so right now.
    */
-  readonly load: (stream: StreamId, options: LoadStreamOptions) => Effect.Effect<StoredStream, ReadError>
+  readonly load: (
+    stream: StreamId,
+    options: LoadStreamOptions,
+    fiber?: Fiber.Fiber<unknown, unknown>
+  ) => Effect.Effect<StoredStream, ReadError>
   readonly readStreamPage: (stream: StreamId, range: StreamRange) => Effect.Effect<StreamPage, ReadError>
   readonly readPage: (range: Range) => Effect.Effect<Page, ReadError>
   readonly pagesOfRead?: Effect.Effect<PagesOfRead> | undefined
@@ -954,27 +963,34 @@ export const make = (given: Primitives): EventStore["Service"] => {
       ? Effect.fail(range.failure)
       : primitives.readPage({ ...range.success, limit: Math.min(range.success.limit, pageSize) })
   }
-  const appendAll = (writes: ReadonlyArray<Write>, options?: AppendOptions) => {
+  const appendAll = (
+    writes: ReadonlyArray<Write>,
+    options: AppendOptions | undefined,
+    fiber: Fiber.Fiber<unknown, unknown>
+  ) => {
     const admitted = Admission.writes(writes)
     if (Result.isFailure(admitted)) {
       return Effect.fail(admitted.failure)
     }
     if (options === undefined) {
-      return send(primitives, admitted.success, nothingElse)
+      return send(primitives, admitted.success, nothingElse, fiber)
     }
     const others = Admission.appendOptions(options)
-    return Result.isFailure(others) ? Effect.fail(others.failure) : send(primitives, admitted.success, others.success)
+    return Result.isFailure(others)
+      ? Effect.fail(others.failure)
+      : send(primitives, admitted.success, others.success, fiber)
   }
   const service = EventStore.of({
-    append: (write, options) => Effect.suspend(() => Effect.map(appendAll([write], options), (written) => written[0]!)),
-    appendAll: (writes, options) => Effect.suspend(() => appendAll(writes, options)),
+    append: (write, options) =>
+      Effect.withFiber((fiber) => Effect.mapEager(appendAll([write], options, fiber), ofOnly)),
+    appendAll: (writes, options) => Effect.withFiber((fiber) => appendAll(writes, options, fiber)),
     load: (stream, options = noOptions) => {
       const range = Admission.loadRange(stream, options)
       if (Result.isFailure(range)) {
         return Effect.fail(range.failure)
       }
       return options.until === undefined
-        ? Snapshots.load(primitives, stream, range.success)
+        ? Effect.withFiber((fiber) => Snapshots.load(primitives, stream, range.success, fiber))
         : Effect.flatMap(primitives.versionAt(stream, Admission.millis(options.until)), (version) =>
             Snapshots.load(primitives, stream, { ...range.success, upTo: Math.min(range.success.upTo, version) })
           )
@@ -1044,8 +1060,9 @@ export const make = (given: Primitives): EventStore["Service"] => {
 const appendOnce = (
   primitives: Primitives,
   writes: NonEmptyReadonlyArray<Write>,
-  options: Omit<AppendAllOptions, "isRetry">
-) => primitives.appendAll(writes, { ...options, isRetry: false })
+  options: AppendAllOptions,
+  fiber: Fiber.Fiber<unknown, unknown>
+) => primitives.appendAll(writes, options, fiber)
 
 /**
  * Appends, and when the answer is lost appends again, which finds out: the events have their ids, the records their keys.
@@ -1055,9 +1072,12 @@ const appendOnce = (
 const appendResolved = (
   primitives: Primitives,
   writes: NonEmptyReadonlyArray<Write>,
-  options: Omit<AppendAllOptions, "isRetry">
+  options: AppendAllOptions,
+  fiber: Fiber.Fiber<unknown, unknown>
 ) =>
-  resolved(appendOnce(primitives, writes, options), () => primitives.appendAll(writes, { ...options, isRetry: true }))
+  resolved(appendOnce(primitives, writes, options, fiber), () =>
+    primitives.appendAll(writes, { ...options, isRetry: true })
+  )
 
 const resolved = <A, E extends StoreError>(
   first: Effect.Effect<A, E | CommitUnknown>,
@@ -1074,7 +1094,9 @@ const noOptions: LoadOptions = {}
 
 const isUnknown = (error: StoreError): boolean => error._tag === "CommitUnknown"
 
-const nothingElse: Omit<AppendAllOptions, "isRetry"> = { idempotency: [] }
+const nothingElse: AppendAllOptions = { idempotency: [], isRetry: false }
+
+const ofOnly = (written: ReadonlyArray<Written>): Written => written[0]!
 
 const isRetryable = (error: StoreError): boolean => error._tag === "StoreUnavailable" && error.isRetryable
 

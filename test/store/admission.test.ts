@@ -68,6 +68,7 @@ describe("admission of events", () => {
     assert.strictEqual(refused({ type: "é".repeat(129) }), "its type takes 258 bytes, 256 at most")
     assert.strictEqual(refused({ tags: ["x".repeat(257)] }), "a tag takes 257 bytes, 256 at most")
     assert.strictEqual(refused({ id: "nonsense" }), `its id "nonsense" is no UUID in lower case`)
+    assert.strictEqual(refused({ id: undefined }), "its id undefined is no UUID in lower case")
     assert.match(
       refused({ data: "x".repeat(2 ** 23) }),
       /^its data and metadata take 8388612 bytes of JSON, 8388608 at most/

@@ -61,29 +61,29 @@ const limits = {
 export const writes = (
   requested: ReadonlyArray<Write>
 ): Result.Result<Arr.NonEmptyReadonlyArray<Write>, InvalidEvent | InvalidRequest> => {
-  const refuse = (issue: string) => Result.fail(new InvalidRequest({ operation: "append", issue }))
   const copier = new Json.Copier()
-  const admitted: Array<Write> = []
+  const admitted = Arr.allocate<Write>(requested.length) as Array<Write>
   const streams = requested.length > 1 ? new Set<StreamId.StreamId>() : undefined
-  let events = 0
-  for (const write of requested) {
-    const issue = streamIssue(write.stream) ?? expectedIssue(write.expected)
+  let count = 0
+  for (let i = 0; i < requested.length; i++) {
+    const { events, expected, stream } = requested[i]!
+    const issue = streamIssue(stream) ?? expectedIssue(expected)
     if (issue !== undefined) {
       return refuse(issue)
     }
-    if (streams?.has(write.stream) === true) {
-      return refuse(`stream "${write.stream}" stands in it twice; put its events into one write`)
+    if (streams?.has(stream) === true) {
+      return refuse(`stream "${stream}" stands in it twice; put its events into one write`)
     }
-    streams?.add(write.stream)
-    events += write.events.length
-    if (events > limits.events) {
+    streams?.add(stream)
+    count += events.length
+    if (count > limits.events) {
       return refuse(`it has more than ${limits.events} events; append them in several steps`)
     }
-    const copies = copyEvents(write, copier)
+    const copies = copyEvents(stream, events, copier)
     if (copies instanceof InvalidEvent) {
       return Result.fail(copies)
     }
-    admitted.push({ stream: write.stream, expected: write.expected, events: copies })
+    admitted[i] = { stream, expected, events: copies }
   }
   if (copier.maxBytes > limits.appendBytes) {
     const bytes = admitted.reduce((sum, write) => sum + write.events.reduce((sum, event) => sum + bytesOf(event), 0), 0)
@@ -96,19 +96,21 @@ export const writes = (
   return Arr.isArrayNonEmpty(admitted) ? Result.succeed(admitted) : refuse("it writes to no stream")
 }
 
+const refuse = (issue: string) => Result.fail(new InvalidRequest({ operation: "append", issue }))
+
 /**
  * What goes with checked writes, checked and copied as well.
  */
 export const appendOptions = ({
   condition: asked,
   idempotency: requested
-}: AppendOptions): Result.Result<Omit<AppendAllOptions, "isRetry">, InvalidRequest> => {
+}: AppendOptions): Result.Result<AppendAllOptions, InvalidRequest> => {
   const issue = asked === undefined ? undefined : conditionIssue(asked)
   if (issue !== undefined) {
-    return Result.fail(new InvalidRequest({ operation: "append", issue }))
+    return refuse(issue)
   }
   const condition = asked && { failIfEventsMatch: copyCriteria(asked.failIfEventsMatch), after: asked.after }
-  return Result.map(records(requested ?? []), (idempotency) => ({ idempotency, condition }))
+  return Result.map(records(requested ?? []), (idempotency) => ({ idempotency, isRetry: false, condition }))
 }
 
 const conditionIssue = ({ after, failIfEventsMatch }: Criteria.AppendCondition): string | undefined => {
@@ -142,7 +144,6 @@ const copyCriteria = (criteria: Criteria.Criteria): Criteria.Criteria =>
 export const records = (
   requested: ReadonlyArray<IdempotencyRecord>
 ): Result.Result<ReadonlyArray<IdempotencyRecord>, InvalidRequest> => {
-  const refuse = (issue: string) => Result.fail(new InvalidRequest({ operation: "append", issue }))
   if (requested.length > limits.records) {
     return refuse(`it has ${requested.length} idempotency records, ${limits.records} at most`)
   }
@@ -384,9 +385,13 @@ const recordedAtIssue = (time: unknown): string | undefined =>
     ? undefined
     : `its recordedAt ${String(time)} is no time of the years 1 to 9999, to the millisecond`
 
-const copyEvents = (write: Write, copier: Json.Copier): ReadonlyArray<NewEvent> | InvalidEvent => {
-  const { events, stream } = write
-  const copies: Array<NewEvent> = []
+const copyEvents = (
+  stream: StreamId.StreamId,
+  events: ReadonlyArray<NewEvent>,
+  copier: Json.Copier
+): ReadonlyArray<NewEvent> | InvalidEvent => {
+  // As large as it becomes: a first push makes room for seventeen, and most writes have one event.
+  const copies = Arr.allocate<NewEvent>(events.length) as Array<NewEvent>
   const ids = events.length > 1 ? new Set<string>() : undefined
   for (let index = 0; index < events.length; index++) {
     const event = events[index]!
@@ -402,7 +407,7 @@ const copyEvents = (write: Write, copier: Json.Copier): ReadonlyArray<NewEvent> 
     if (typeof copy === "string") {
       return new InvalidEvent({ stream, index, issue: copy })
     }
-    copies.push(copy)
+    copies[index] = copy
   }
   return copies
 }

@@ -39,7 +39,7 @@ export interface CommandTelemetry {
     stream: StreamId,
     input: unknown,
     commandId: string | undefined,
-    effect: Effect.Effect<A, E>
+    execute: (fiber: Telemetry.AnyFiber) => Effect.Effect<A, E>
   ) => Effect.Effect<A, E>
   readonly turn: (fiber: Telemetry.AnyFiber, members: ReadonlyArray<Told>, isKnown: boolean) => void
   readonly lost: (fiber: Telemetry.AnyFiber, members: ReadonlyArray<Told>) => void
@@ -71,10 +71,10 @@ export const make = (category: string): CommandTelemetry => {
   const misses = counter("state_cache_misses", "How often the state to decide on had to be loaded.")
 
   return {
-    command: (stream, input, commandId, effect) =>
+    command: (stream, input, commandId, execute) =>
       Effect.withFiber((fiber) => {
         const start = Telemetry.now(fiber)
-        const counted = Telemetry.whenDone(effect, (exit) => {
+        const counted = Telemetry.whenDone(execute(fiber), (exit) => {
           const seconds = Telemetry.secondsSince(start, fiber)
           if (Exit.isSuccess(exit)) {
             ofAccepted.updateUnsafe(seconds, fiber.context)

@@ -1,12 +1,12 @@
 /**
  * Takes commands to their streams, in turns, and decides them until what they lead to is written or nothing is left to write.
  */
-import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
+import type { EncodedEvent } from "../../decider/EventSchema.ts"
 import * as Metadata from "../../decider/Metadata.ts"
 import type { Category } from "../Category.ts"
 import type { ExecuteOptions, Executed } from "../CommandHandler.ts"
@@ -104,7 +104,7 @@ export const make = <Command, State, Event, Refusal>(options: {
     // The key that was looked up together with the state that is known.
     let lookedUp: string | undefined
 
-    const lookAgain = Effect.suspend(() => {
+    const lookAgain = () => {
       // To look takes nothing that could not be taken back.
       turn.isBound = false
       const key = turn.members.find(isOpenWithId)?.request.identity!.key
@@ -117,7 +117,7 @@ export const make = <Command, State, Event, Refusal>(options: {
           ? Effect.succeed(found.folded)
           : Effect.as(answerRepeats(found.recorded, found.known, found.events), found.folded)
       })
-    })
+    }
 
     // Answers the commands that turn out to have been carried out before. Who cannot be answered is no matter of the others.
     const answerRepeats = (
@@ -146,7 +146,7 @@ export const make = <Command, State, Event, Refusal>(options: {
 
     const decideFrom = (start: Known<State>): Effect.Effect<void, StoreError> => {
       turn.isBound = true
-      const drafts: Array<Effect.Effect<NewEvent>> = []
+      const drafts: Array<Draft> = []
       const answers: Array<(written: Written | undefined) => void> = []
       // By their keys the commands whose outcome is recorded with the events; and those of which nothing can be recorded, and
       // nobody knows whether something is.
@@ -171,11 +171,11 @@ export const make = <Command, State, Event, Refusal>(options: {
           state = exit.value.state
           for (const encoded of exit.value.stored) {
             const index = drafts.length - before
-            drafts.push(
-              identity === undefined
-                ? Effect.map(generate, (id) => ({ ...encoded, id, metadata }))
-                : Effect.succeed({ ...encoded, id: identity.eventId(index), metadata })
-            )
+            drafts.push({
+              encoded,
+              metadata,
+              id: identity === undefined ? generate : Effect.succeed(identity.eventId(index))
+            })
           }
         }
         const count = drafts.length
@@ -199,11 +199,11 @@ export const make = <Command, State, Event, Refusal>(options: {
         // What leads to no append has not been checked by one.
         return isFresh
           ? Effect.suspend(settle)
-          : Effect.flatMap(lookAgain, (found) =>
+          : Effect.flatMap(lookAgain(), (found) =>
               found === start && unsure.length === 0 ? settle() : decideFrom(found)
             )
       }
-      return Effect.flatMap(drafts.length === 1 ? Effect.map(drafts[0]!, Arr.of) : Effect.all(drafts), (events) => {
+      return Effect.flatMap(identified(drafts), (events) => {
         const write = { stream, expected: ExpectedVersion.Exact(start.version), events }
         const remember = (written: Written) => {
           const position = written.positions[events.length - 1] ?? start.position
@@ -236,13 +236,13 @@ export const make = <Command, State, Event, Refusal>(options: {
 
     const once = Effect.withFiber<void, StoreError>((fiber) => {
       telemetry.turn(fiber, turn.members, known !== undefined)
-      return known === undefined ? Effect.flatMap(lookAgain, decideFrom) : decideFrom(known)
+      return known === undefined ? Effect.flatMap(lookAgain(), decideFrom) : decideFrom(known)
     })
 
     const decidedAgain = (fiber: Telemetry.AnyFiber) =>
       Effect.suspend(() => {
         telemetry.again(fiber)
-        return Effect.flatMap(lookAgain, decideFrom)
+        return Effect.flatMap(lookAgain(), decideFrom)
       }).pipe(Effect.mapError((error) => (isConflict(error) ? lost(error, fiber) : error)))
 
     const lost = (conflict: StoreError, fiber: Telemetry.AnyFiber): StoreError => {
@@ -301,7 +301,9 @@ export const make = <Command, State, Event, Refusal>(options: {
 
   const inTurn = Turns.make((stream, turn: Turn) => take(stream, turn, states))
 
+  // `fiber` is the one that hands in.
   const handIn = (
+    fiber: Telemetry.AnyFiber,
     stream: StreamId,
     command: Command,
     { expected, metadata }: ExecuteOptions<unknown>,
@@ -311,30 +313,49 @@ export const make = <Command, State, Event, Refusal>(options: {
     if (issue !== undefined) {
       return Effect.fail(refuse(issue))
     }
-    return Effect.flatMap(store.isInTransaction, (isInTransaction) =>
-      Effect.withFiber((fiber) => {
-        const current = fiber.getRef(Metadata.Current)
-        const given = metadata === undefined ? current : { ...current, ...metadata }
-        const request: Request<Command> = {
-          command,
-          identity,
-          expected,
-          metadata: Telemetry.stamped(identity === undefined ? given : { ...given, commandId: identity.id }, fiber),
-          generate: fiber.getRef(EventId.Generator),
-          span: Telemetry.spanOf(fiber)
-        }
-        if (!isInTransaction) {
-          return inTurn(stream, request)
-        }
-        // The others must not wait for the transaction, nor know of what is not committed.
-        const member: Member = new Turns.Member(request)
-        return Effect.andThen(alone(stream, member, States.none), () => member.wait())
-      })
-    )
+    return Effect.flatMap(store.isInTransaction, (isInTransaction) => {
+      const current = fiber.getRef(Metadata.Current)
+      const given = metadata === undefined ? current : { ...current, ...metadata }
+      const request: Request<Command> = {
+        command,
+        identity,
+        expected,
+        metadata: Telemetry.stamped(identity === undefined ? given : { ...given, commandId: identity.id }, fiber),
+        generate: fiber.getRef(EventId.Generator),
+        span: Telemetry.spanOf(fiber)
+      }
+      if (!isInTransaction) {
+        return inTurn(stream, request, fiber)
+      }
+      // The others must not wait for the transaction, nor know of what is not committed.
+      const member: Member = new Turns.Member(request)
+      return Effect.andThen(alone(stream, member, States.none), () => member.wait())
+    })
   }
 
   return { handIn, recall }
 }
+
+// An event that has yet to get its id.
+interface Draft {
+  readonly encoded: EncodedEvent
+  readonly metadata: Metadata.Metadata
+  readonly id: Effect.Effect<EventId.EventId>
+}
+
+const identified = (drafts: ReadonlyArray<Draft>): Effect.Effect<ReadonlyArray<NewEvent>> =>
+  drafts.length === 1
+    ? Effect.map(drafts[0]!.id, (id) => [toEvent(drafts[0]!, id)])
+    : Effect.forEach(drafts, (draft) => Effect.map(draft.id, (id) => toEvent(draft, id)))
+
+const toEvent = ({ encoded: { data, schemaVersion, tags, type }, metadata }: Draft, id: EventId.EventId): NewEvent => ({
+  id,
+  type,
+  schemaVersion,
+  data,
+  metadata,
+  tags
+})
 
 const lastId = (events: ReadonlyArray<{ readonly id: EventId.EventId }>): EventId.EventId | undefined =>
   events[events.length - 1]?.id

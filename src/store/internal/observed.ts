@@ -95,29 +95,37 @@ const observed = (primitives: Primitives, system: StoreSystem): Primitives => {
       )
   const { pagesOfRead, snapshots } = primitives
 
+  // Whether nobody gets to know what a fiber asks for, so that it can be asked for directly.
+  const isUnseen = (fiber: Telemetry.AnyFiber | undefined): boolean =>
+    system.isInstant === true && fiber !== undefined && !Telemetry.isTraced(fiber)
+
   return {
     ...primitives,
-    appendAll: (writes, options) =>
-      append(
-        primitives.appendAll(writes, options),
-        () => {
-          const [first] = writes
-          const count = writes.reduce((count, { events }) => count + events.length, 0)
-          return writes.length === 1
-            ? ofStream(first.stream, { "effect_decider.events": count })
-            : { attributes: { "db.operation.batch.size": writes.length, "effect_decider.events": count } }
-        },
-        (written) =>
-          written.length === 1
-            ? { "effect_decider.version": written[0]!.version, "effect_decider.repeated": written[0]!.repeated }
-            : {}
-      ),
-    load: (stream, ...rest) =>
-      load(
-        primitives.load(stream, ...rest),
-        () => ofStream(stream),
-        ({ events, version }) => ({ "db.response.returned_rows": events.length, "effect_decider.version": version })
-      ),
+    appendAll: (writes, options, fiber) =>
+      isUnseen(fiber)
+        ? primitives.appendAll(writes, options, fiber)
+        : append(
+            primitives.appendAll(writes, options),
+            () => {
+              const [first] = writes
+              const count = writes.reduce((count, { events }) => count + events.length, 0)
+              return writes.length === 1
+                ? ofStream(first.stream, { "effect_decider.events": count })
+                : { attributes: { "db.operation.batch.size": writes.length, "effect_decider.events": count } }
+            },
+            (written) =>
+              written.length === 1
+                ? { "effect_decider.version": written[0]!.version, "effect_decider.repeated": written[0]!.repeated }
+                : {}
+          ),
+    load: (stream, options, fiber) =>
+      isUnseen(fiber)
+        ? primitives.load(stream, options, fiber)
+        : load(
+            primitives.load(stream, options),
+            () => ofStream(stream),
+            ({ events, version }) => ({ "db.response.returned_rows": events.length, "effect_decider.version": version })
+          ),
     readStreamPage: (stream, range) =>
       readStream(
         primitives.readStreamPage(stream, range),

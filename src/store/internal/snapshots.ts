@@ -2,6 +2,7 @@
  * What all stores do alike with snapshots: they seal them, and hand out only those whose seal is whole.
  */
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type {
   LoadedSnapshot,
@@ -48,11 +49,12 @@ export const save = (
 export const load = (
   primitives: Pick<Primitives, "load" | "snapshots">,
   stream: StreamId,
-  options: LoadStreamOptions
+  options: LoadStreamOptions,
+  fiber?: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<LoadedStream, ReadError> => {
   const { snapshotKey, upTo } = options
   if (snapshotKey === undefined) {
-    const loading = primitives.load(stream, options)
+    const loading = primitives.load(stream, options, fiber)
     return upTo === StreamVersion.max ? loading : Effect.map(loading, (loaded) => atMost(loaded, upTo))
   }
   const without = { ...options, snapshotKey: undefined }

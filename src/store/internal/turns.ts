@@ -82,7 +82,7 @@ interface Lane<in out Request, in out A, in out E> {
 const maxMembers = 256
 
 /**
- * A function that hands in a request for a stream and waits for its answer.
+ * A function that hands in a request for a stream and waits for its answer, in the fiber it is given.
  *
  * `take` answers all members of a turn. It runs in a fiber of its own, in the context of the first member; whom it has not
  * answered when it ends is answered with its failure. A caller who is interrupted before the turn is bound is left out;
@@ -90,18 +90,18 @@ const maxMembers = 256
  */
 export const make = <Request, A, E>(
   take: (stream: StreamId, turn: Turn<Request, A, E>) => Effect.Effect<void, E>
-): ((stream: StreamId, request: Request) => Effect.Effect<A, E>) => {
+): ((stream: StreamId, request: Request, fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>) => {
   const lanes = new Map<StreamId, Lane<Request, A, E>>()
 
-  const next = (stream: StreamId, lane: Lane<Request, A, E>): void => {
-    const [first, ...others] = lane.waiting.splice(0, maxMembers)
-    if (first === undefined) {
-      lanes.delete(stream)
-      return
-    }
-    const turn = new Turn([first.member, ...others.map(({ member }) => member)])
+  const begin = (
+    stream: StreamId,
+    lane: Lane<Request, A, E>,
+    members: ReadonlyArray<Member<Request, A, E>>,
+    context: Context.Context<never>
+  ): void => {
+    const turn = new Turn(members)
     lane.turn = turn
-    turn.fiber = Effect.runForkWith(first.context)(take(stream, turn))
+    turn.fiber = Effect.runForkWith(context)(take(stream, turn))
     turn.fiber.addObserver((exit) => {
       for (const member of turn.members) {
         if (member.exit === undefined) {
@@ -114,14 +114,25 @@ export const make = <Request, A, E>(
     })
   }
 
+  const next = (stream: StreamId, lane: Lane<Request, A, E>): void => {
+    if (lane.waiting.length === 0) {
+      lanes.delete(stream)
+      return
+    }
+    const together = lane.waiting.splice(0, maxMembers)
+    const members = together.map(({ member }) => member)
+    begin(stream, lane, members, together[0]!.context)
+  }
+
   const enter = (stream: StreamId, member: Member<Request, A, E>, context: Context.Context<never>) => {
     const there = lanes.get(stream)
-    const lane = there ?? { turn: undefined, waiting: [] }
-    lane.waiting.push({ member, context })
-    if (there === undefined) {
-      lanes.set(stream, lane)
-      next(stream, lane)
+    if (there !== undefined) {
+      there.waiting.push({ member, context })
+      return there
     }
+    const lane: Lane<Request, A, E> = { turn: undefined, waiting: [] }
+    lanes.set(stream, lane)
+    begin(stream, lane, [member], context)
     return lane
   }
 
@@ -134,17 +145,15 @@ export const make = <Request, A, E>(
     return place >= 0 || turn!.leave(member)
   }
 
-  return (stream, request) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.withFiber((fiber) => {
-        const member = new Member<Request, A, E>(request)
-        const lane = enter(stream, member, fiber.context)
-        return (
-          member.exit ??
-          Effect.catchCause(restore(member.wait()), (cause) =>
-            member.exit === undefined && leave(lane, member) ? Effect.failCause(cause) : member.wait()
-          )
+  return (stream, request, fiber) =>
+    Effect.uninterruptibleMask((restore) => {
+      const member = new Member<Request, A, E>(request)
+      const lane = enter(stream, member, fiber.context)
+      return (
+        member.exit ??
+        Effect.catchCause(restore(member.wait()), (cause) =>
+          member.exit === undefined && leave(lane, member) ? Effect.failCause(cause) : member.wait()
         )
-      })
-    )
+      )
+    })
 }
