@@ -3,13 +3,13 @@
  */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { Page } from "../../src/store/EventStore.ts"
 import * as Admission from "../../src/store/internal/admission.ts"
 import * as Pages from "../../src/store/internal/pages.ts"
 import * as Position from "../../src/store/Position.ts"
 import type { RecordedEvent } from "../../src/store/RecordedEvent.ts"
-import * as Result from "effect/Result"
 
 const event = (position: bigint) => ({ position: Position.make(position) }) as RecordedEvent
 
@@ -40,11 +40,10 @@ const readAhead = (limit?: number) => {
 
 it.effect("the next page is asked for before the events of this one are looked at, and never one more", () =>
   Effect.gen(function* () {
-    assert.deepStrictEqual(yield* readAhead(), [
-      ...["ask after 0", "ask after 2", "look at 1,2", "take 1,2"],
-      ...["ask after 4", "look at 3,4", "take 3,4"],
-      ...["look at 5", "take 5"]
-    ])
+    assert.deepStrictEqual(
+      (yield* readAhead()).join("; "),
+      "ask after 0; ask after 2; look at 1,2; take 1,2; ask after 4; look at 3,4; take 3,4; look at 5; take 5"
+    )
   })
 )
 
