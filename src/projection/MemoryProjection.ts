@@ -155,8 +155,8 @@ const run = Effect.fnUntraced(function* <State, Event>(
           return Effect.andThen(SubscriptionRef.set(ref, { state, position }), Effect.fail(decoded.failure))
         }
         const id = StreamId.entityId(recorded.stream)
-        for (const [part, event] of decoded.success.entries()) {
-          state = evolve(state, { id, event, part, recorded })
+        for (let part = 0; part < decoded.success.length; part++) {
+          state = evolve(state, { id, event: decoded.success[part]!, part, recorded })
         }
         position = recorded.position
       }

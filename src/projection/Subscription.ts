@@ -39,6 +39,7 @@ import { type EventDecodeError, InvalidRequest, type ReadError } from "../store/
 import * as StreamId from "../store/StreamId.ts"
 import { Succession } from "./internal/succession.ts"
 import * as Tail from "./internal/tail.ts"
+import type { Window } from "./internal/window.ts"
 import type { SubscriptionError } from "./SubscriptionError.ts"
 
 /**
@@ -272,7 +273,7 @@ const follow = Effect.fnUntraced(function* (
         reader.after = events.at(-1)?.position ?? before
         events = events.filter(isMeant)
       } else if (window !== undefined) {
-        const page = yield* pages(before, window.from)
+        const page = yield* pages(before, window)
         reader.after = page.scanned > before ? page.scanned : before
         events = page.events
       }
@@ -298,16 +299,17 @@ const follow = Effect.fnUntraced(function* (
 const ownPages = Effect.fnUntraced(function* (
   tails: Tail.Tails,
   { category, criteria }: Range
-): Effect.fn.Return<(after: Position, upTo: Position) => Effect.Effect<Page, ReadError>, never, Scope.Scope> {
+): Effect.fn.Return<(after: Position, window: Window) => Effect.Effect<Page, ReadError>, never, Scope.Scope> {
   const scope = yield* Effect.scope
-  const read = (after: Position) => tails.page({ category, criteria, after })
+  // Up to where all has been read already, so that the store need not find out for each page how far it may go.
+  const read = (after: Position, { to }: Window) => tails.page({ category, criteria, after, upTo: to })
   let asked: Fiber.Fiber<Page, ReadError> | undefined
-  return Effect.fnUntraced(function* (after, upTo) {
-    const page = yield* asked === undefined ? read(after) : Fiber.join(asked)
+  return Effect.fnUntraced(function* (after, window) {
+    const page = yield* asked === undefined ? read(after, window) : Fiber.join(asked)
     asked =
-      page.isEnd || page.scanned >= upTo
+      page.isEnd || page.scanned >= window.from
         ? undefined
-        : yield* Effect.forkIn(read(page.scanned), scope, { startImmediately: true })
+        : yield* Effect.forkIn(read(page.scanned, window), scope, { startImmediately: true })
     return page
   })
 })

@@ -5,7 +5,9 @@
  *
  * @since 0.1.0
  */
-import { of } from "effect/Array"
+import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import * as Effect from "effect/Effect"
+import type * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -247,23 +249,40 @@ export const entries = <Event, E, R>(
   self: { readonly events: EventSchema<Event> },
   events: Stream.Stream<RecordedEvent, E, R>
 ): Stream.Stream<Entry<Event>, E | EventDecodeError, R> =>
-  events.pipe(
-    Stream.mapArray(of),
-    Stream.flatMap((chunk) => {
-      const found: Array<Entry<Event>> = []
-      for (const recorded of chunk) {
-        const decoded = decode(self, recorded)
-        if (Result.isFailure(decoded)) {
-          return Stream.concat(Stream.fromArray(found), Stream.fail(decoded.failure))
-        }
-        const id = StreamId.entityId(recorded.stream)
-        for (const [part, event] of decoded.success.entries()) {
-          found.push({ id, event, part, recorded })
-        }
-      }
-      return Stream.fromArray(found)
+  // Chunk by chunk, and not by streams of each chunk: of those, something of each would be kept for long.
+  Stream.transformPull(events, (pull) =>
+    Effect.sync(() => {
+      let failure: EventDecodeError | undefined
+      const next: Pull.Pull<NonEmptyReadonlyArray<Entry<Event>>, E | EventDecodeError> = Effect.suspend(() =>
+        failure !== undefined
+          ? Effect.fail(failure)
+          : Effect.flatMap(pull, (chunk) => {
+              const found: Array<Entry<Event>> = []
+              failure = decodeInto(found, self, chunk)
+              return isArrayNonEmpty(found) ? Effect.succeed(found) : next
+            })
+      )
+      return next
     })
   )
+
+const decodeInto = <Event>(
+  entries: Array<Entry<Event>>,
+  self: { readonly events: EventSchema<Event> },
+  chunk: ReadonlyArray<RecordedEvent>
+): EventDecodeError | undefined => {
+  for (const recorded of chunk) {
+    const decoded = decode(self, recorded)
+    if (Result.isFailure(decoded)) {
+      return decoded.failure
+    }
+    const id = StreamId.entityId(recorded.stream)
+    for (let part = 0; part < decoded.success.length; part++) {
+      entries.push({ id, event: decoded.success[part]!, part, recorded })
+    }
+  }
+  return undefined
+}
 
 /**
  * Folds recorded events onto a state.

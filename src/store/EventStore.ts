@@ -913,7 +913,8 @@ export interface StoreSystem {
 
 /**
  * How the pages of one read are read. With `isAhead` each page is asked for when the consumer is given the one before, for
- * stores in another process, which can work meanwhile.
+ * stores in another process, which can work meanwhile. That is done before the events of the one before are looked at, so a
+ * page may make them when they are.
  *
  * @category models
  * @since 0.1.0

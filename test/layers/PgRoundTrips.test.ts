@@ -1,15 +1,17 @@
 /**
- * What commands cost on the wire, counted in round trips and not in time.
+ * What commands and readers cost on the wire, counted in round trips and not in time.
  */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { make as makeSubscriptions } from "../../src/projection/Subscription.ts"
 import * as CommandHandler from "../../src/store/CommandHandler.ts"
 import * as Criteria from "../../src/store/Criteria.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
 import { category, deposit, look, withdraw } from "../testing/account.ts"
-import { newEvent, newStream, open, write } from "./fixtures/pg.ts"
+import { newEvent, newEvents, newStream, open, write } from "./fixtures/pg.ts"
 import { watchedClient } from "./fixtures/pgWire.ts"
 
 it.live("a command on a known stream takes one round trip, and together they take fewer", () =>
@@ -74,6 +76,28 @@ it.live("decisions on different tags that are made together share their reads an
         statements.filter((text) => !text.includes("pg_notify")),
         2
       )
+    }
+  })
+)
+
+it.live("whoever catches up asks for pages, and not for each of them how far it may go", () =>
+  Effect.gen(function* () {
+    const { config, statements } = watchedClient(yield* Postgres.database)
+    const { store } = yield* open(config)
+    const { positions } = yield* store.append(write(newStream(), Any, ...newEvents(5_000)))
+    const last = positions.at(-1)!
+    for (const category of [undefined, "test"]) {
+      const { batches } = yield* Effect.provideService(makeSubscriptions, EventStore, store)
+      statements.length = 0
+      const sizes = yield* batches({ category }).pipe(
+        Stream.takeUntil(({ scanned }) => scanned >= last),
+        Stream.map(({ events }) => events.length),
+        Stream.runCollect
+      )
+      assert.deepStrictEqual(sizes, [1_000, 1_000, 1_000, 1_000, 1_000])
+      const asked = (part: string) => statements.filter((text) => text.includes(part)).length
+      assert.strictEqual(asked("order by e.position"), 5, statements.join("\n"))
+      assert.isAtMost(asked("safe_position()"), 2, statements.join("\n"))
     }
   })
 )

@@ -8,7 +8,7 @@
 import * as Effect from "effect/Effect"
 import type { Page, Range } from "../../store/EventStore.ts"
 import type { Position } from "../../store/Position.ts"
-import type { RecordedEvent } from "../../store/RecordedEvent.ts"
+import * as Rows from "./pgRows.ts"
 
 /**
  * What a statement found that looked at the first `size` events of a range, matching or not.
@@ -18,7 +18,7 @@ import type { RecordedEvent } from "../../store/RecordedEvent.ts"
  * - `last`: the position of the last of them, `undefined` when there was none.
  */
 export interface Window {
-  readonly events: ReadonlyArray<RecordedEvent>
+  readonly events: Rows.Events
   readonly looked: number
   readonly last: Position | undefined
 }
@@ -45,13 +45,13 @@ export const read = Effect.fnUntraced(function* <E>(
     const isEnd = looked < size
     if (events.length === range.limit) {
       // Full: what stands after its last event in the window was not looked at as far as the reader is concerned.
-      const scanned = events[events.length - 1]!.position
-      return { events, scanned, isEnd: isEnd && scanned === last }
+      const scanned = events.last!
+      return Rows.toPage(events, { scanned, isEnd: isEnd && scanned === last })
     }
     scanned = last ?? scanned
     total += looked
     if (isEnd || events.length > 0 || total >= limits.page) {
-      return { events, scanned, isEnd }
+      return Rows.toPage(events, { scanned, isEnd })
     }
     rest = isForward ? { ...rest, after: scanned } : { ...rest, upTo: (scanned - 1n) as Position }
     size = Math.min(size * 4, limits.most)

@@ -83,8 +83,8 @@ export const make = Effect.fnUntraced(function* (
     ])
     return Effect.flatMap(rows("read", statement), (found) =>
       Effect.map(toEvents("read", found, range.limit), (events) => {
-        const scanned = events[events.length - 1]?.position ?? (isForward ? range.after : range.upTo)
-        return { events, scanned, isEnd: found.length <= range.limit }
+        const scanned = events.last ?? (isForward ? range.after : range.upTo)
+        return Rows.toPage(events, { scanned, isEnd: found.length <= range.limit })
       })
     )
   }
@@ -104,7 +104,7 @@ export const make = Effect.fnUntraced(function* (
       // The inner query finds where the window ends, by the index on positions alone; its single row is there also when
       // nothing in the window matches.
       const statement = sql`
-      select w.looked, w.last, ${lit(columns)}
+      select ${lit(columns)}, w.looked, w.last
       from (
         select count(*)::integer as looked, ${lit(isForward ? "max" : "min")}(p.position) as last
         from (
@@ -120,8 +120,9 @@ export const make = Effect.fnUntraced(function* (
         order by e.position ${lit(isForward ? "" : "desc")} limit ${range.limit}
       ) e on true`
       return Effect.flatMap(rows("read", statement), (found) => {
-        const [looked, last, position] = found[0]!
-        return Effect.map(toEvents("read", position === null ? [] : found.map((row) => row.slice(2))), (events) => ({
+        const [position] = found[0]!
+        const [looked, last] = found[0]!.slice(-2)
+        return Effect.map(toEvents("read", position === null ? [] : found), (events) => ({
           events,
           looked: looked as number,
           last: last === null ? undefined : Rows.toPosition(last)
@@ -148,8 +149,8 @@ export const make = Effect.fnUntraced(function* (
       toEvents("read", first === null ? [] : found.map((row) => row.slice(2)), limit),
       (events): Page => {
         const isEnd = found.length <= limit
-        const last = isEnd ? (edge === null ? undefined : Rows.toPosition(edge)) : events[events.length - 1]!.position
-        return { events, scanned: last ?? (direction === "forward" ? after : upTo), isEnd }
+        const last = isEnd ? (edge === null ? undefined : Rows.toPosition(edge)) : events.last
+        return Rows.toPage(events, { scanned: last ?? (direction === "forward" ? after : upTo), isEnd })
       }
     )
   }
@@ -204,7 +205,7 @@ export const make = Effect.fnUntraced(function* (
         })
       }
       const isOver = !isForward || range.upTo <= head
-      return Effect.map(pageUpTo(range, head), (page) => (isOver ? page : { ...page, isEnd: false }))
+      return Effect.map(pageUpTo(range, head), (page) => (isOver || !page.isEnd ? page : { ...page, isEnd: false }))
     }
   }
 
@@ -376,7 +377,7 @@ export const make = Effect.fnUntraced(function* (
         Effect.map(toEvents("load", found[0]![0] === null ? [] : found), (events) => {
           // The row without an event has it too.
           const last = found[found.length - 1]!
-          const loaded = { events, version: StreamVersion.make(last[2] as number) }
+          const loaded = { events: events.all, version: StreamVersion.make(last[2] as number) }
           const [recorded, snapshot, state] = last.slice(10)
           return {
             ...loaded,
@@ -390,7 +391,10 @@ export const make = Effect.fnUntraced(function* (
       Effect.suspend(() => {
         const page = direction === "forward" ? text.streamForward : text.streamBackward
         return Effect.flatMap(rows("readStream", sql.unsafe(page, [stream, after, upTo, limit + 1])), (found) =>
-          Effect.map(toEvents("readStream", found, limit), (events) => ({ events, isEnd: found.length <= limit }))
+          Effect.map(toEvents("readStream", found, limit), (events) => ({
+            events: events.all,
+            isEnd: found.length <= limit
+          }))
         )
       }),
     readPage: (range) => {

@@ -6,6 +6,7 @@
  * So where U+FFFD occurs in a name, the names are read once more in a form that cannot begin with a mark. JSON cannot.
  */
 import * as Effect from "effect/Effect"
+import type { Page } from "../../store/EventStore.ts"
 import type { Position } from "../../store/Position.ts"
 import type { RecordedEvent } from "../../store/RecordedEvent.ts"
 import type { StreamId } from "../../store/StreamId.ts"
@@ -27,34 +28,92 @@ export const toPosition = (value: unknown): Position =>
 const isBigint = (value: unknown): value is bigint => typeof value === "bigint"
 
 /**
+ * Events that are made of their rows when somebody looks at them, which is mostly to parse JSON. Who reads on asks for the next
+ * page before that, so that the server works on it meanwhile.
+ */
+export class Events {
+  readonly length: number
+  /** The position of the last one, if there is any. */
+  readonly last: Position | undefined
+  private rows: ReadonlyArray<ReadonlyArray<unknown>>
+  private readonly names: ReadonlyMap<Position, Names> | undefined
+  private made: ReadonlyArray<RecordedEvent> | undefined
+
+  constructor(rows: ReadonlyArray<ReadonlyArray<unknown>>, length: number, names?: ReadonlyMap<Position, Names>) {
+    this.rows = rows
+    this.length = length
+    this.last = length === 0 ? undefined : toPosition(rows[length - 1]![0])
+    this.names = names
+  }
+
+  get all(): ReadonlyArray<RecordedEvent> {
+    if (this.made === undefined) {
+      this.made = this.make()
+      this.rows = []
+    }
+    return this.made
+  }
+
+  private make(): ReadonlyArray<RecordedEvent> {
+    const events: Array<RecordedEvent> = []
+    for (let i = 0; i < this.length; i++) {
+      const read = RecordedRow.toEvent(this.rows[i] as ReadonlyArray<unknown> as RecordedRow.Row)
+      const event = isBigint(read.position) ? read : { ...read, position: toPosition(read.position) }
+      const names = this.names?.get(event.position)
+      events.push(names === undefined ? event : { ...event, stream: names[0], type: names[1], tags: names[2] })
+    }
+    return events
+  }
+}
+
+/**
  * The events of the first `limit` rows.
  */
 export const toEvents = <E>(
   rows: ReadonlyArray<ReadonlyArray<unknown>>,
   readNames: ReadNames<E>,
   limit: number = rows.length
-): Effect.Effect<ReadonlyArray<RecordedEvent>, E> => {
-  const events: Array<RecordedEvent> = []
+): Effect.Effect<Events, E> => {
+  const length = Math.min(rows.length, limit)
   const doubtful: Array<Position> = []
-  for (let i = 0; i < rows.length && i < limit; i++) {
-    const read = RecordedRow.toEvent(rows[i] as ReadonlyArray<unknown> as RecordedRow.Row)
-    const event = isBigint(read.position) ? read : { ...read, position: toPosition(read.position) }
-    events.push(event)
-    if (isDoubtful(event.stream) || isDoubtful(event.type) || event.tags.some(isDoubtful)) {
-      doubtful.push(event.position)
+  for (let i = 0; i < length; i++) {
+    const row = rows[i] as ReadonlyArray<unknown> as RecordedRow.Row
+    if (isDoubtful(row[1]) || isDoubtful(row[3]) || row[6].some(isDoubtful)) {
+      doubtful.push(toPosition(row[0]))
     }
   }
   return doubtful.length === 0
-    ? Effect.succeed(events)
-    : Effect.map(readNames(doubtful), (rows) => {
-        const names = new Map(
-          rows.map(([position, json]) => [position as Position, JSON.parse(json as string) as Names])
-        )
-        return events.map((event) => {
-          const [stream, type, tags] = names.get(event.position) ?? [event.stream, event.type, event.tags]
-          return { ...event, stream, type, tags }
-        })
-      })
+    ? Effect.succeed(new Events(rows, length))
+    : Effect.map(
+        readNames(doubtful),
+        (found) =>
+          new Events(
+            rows,
+            length,
+            new Map(found.map(([position, json]) => [toPosition(position), JSON.parse(json as string) as Names]))
+          )
+      )
+}
+
+/**
+ * A page of events. A copy of it has them too.
+ */
+export const toPage = (found: Events, { isEnd, scanned }: Omit<Page, "events">): Page =>
+  Object.defineProperties({ scanned, isEnd } as OfRows, { [rows]: { value: found }, events })
+
+const rows = Symbol("rows")
+
+interface OfRows extends Page {
+  readonly [rows]: Events
+}
+
+// One getter for all pages. What a getter of its own holds would be kept by the shape of its page, until all of the memory is
+// looked through.
+const events: PropertyDescriptor & ThisType<OfRows> = {
+  enumerable: true,
+  get() {
+    return this[rows].all
+  }
 }
 
 type Names = readonly [stream: StreamId, type: string, tags: ReadonlyArray<string>]

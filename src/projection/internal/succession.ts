@@ -3,6 +3,7 @@
  */
 import * as Position from "../../store/Position.ts"
 import type { RecordedEvent } from "../../store/RecordedEvent.ts"
+import type { StreamId } from "../../store/StreamId.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import { OutOfSequence } from "../SubscriptionError.ts"
 
@@ -38,21 +39,31 @@ export class Succession {
    * What is wrong with the next events, if anything.
    */
   check(events: ReadonlyArray<RecordedEvent>): OutOfSequence | undefined {
+    // The events of an append follow each other: a stream is looked up, and remembered, once for all of them.
+    let current: StreamId | undefined
+    let last: number | undefined
     for (const { position, stream, version } of events) {
-      const last = this.young.get(stream) ?? this.old.get(stream) ?? (this.isComplete ? 0 : undefined)
+      if (stream !== current) {
+        this.remember(current, last)
+        current = stream
+        last = this.young.get(stream) ?? this.old.get(stream) ?? (this.isComplete ? 0 : undefined)
+      }
       const isDue = last === undefined || (this.isWhole ? version === last + 1 : version > last)
       if (!isDue || position <= this.after) {
         const due = last === undefined ? undefined : { due: StreamVersion.make(last + 1) }
         return new OutOfSequence({ stream, version, position, after: this.after, ...due })
       }
-      this.remember(stream, version)
+      last = version
       this.after = position
     }
+    this.remember(current, last)
     return undefined
   }
 
-  private remember(stream: string, version: number): void {
-    this.young.set(stream, version)
+  private remember(stream: StreamId | undefined, version: number | undefined): void {
+    if (stream !== undefined && version !== undefined) {
+      this.young.set(stream, version)
+    }
     if (this.young.size > remembered) {
       this.isComplete &&= this.old.size === 0
       this.old = this.young

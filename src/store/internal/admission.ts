@@ -56,6 +56,11 @@ const limits = {
 } as const
 
 /**
+ * The limit of who sets none.
+ */
+export const noLimit = Number.MAX_SAFE_INTEGER
+
+/**
  * Checked writes with private copies of their events, so that nothing the caller changes later reaches a store.
  */
 export const writes = (
@@ -242,7 +247,7 @@ export const streamRange = (
 ): Result.Result<StreamRange, InvalidRequest> => {
   const after = options.after ?? 0
   const upTo = options.upTo ?? StreamVersion.max
-  const limit = options.limit ?? Number.MAX_SAFE_INTEGER
+  const limit = options.limit ?? noLimit
   const issue =
     streamIssue(stream) ??
     versionIssue("after", after) ??
@@ -261,7 +266,7 @@ export const range = (options: ReadOptions = {}): Result.Result<Range, InvalidRe
   const criteria = options.criteria ?? Criteria.all
   const after = options.after ?? Position.origin
   const upTo = options.upTo ?? Position.make(Position.max)
-  const limit = options.limit ?? Number.MAX_SAFE_INTEGER
+  const limit = options.limit ?? noLimit
   const issue =
     positionIssue("after", after) ??
     positionIssue("upTo", upTo) ??
@@ -322,7 +327,7 @@ export const tombstoneIssue = (stream: StreamId.StreamId, expected: ExpectedVers
  */
 export const nameRange = (options: StreamsOptions = {}): Result.Result<NameRange, InvalidRequest> => {
   const { after, category } = options
-  const limit = options.limit ?? Number.MAX_SAFE_INTEGER
+  const limit = options.limit ?? noLimit
   const issue = (after === undefined ? undefined : streamIssue(after)) ?? limitIssue(limit) ?? categoryIssue(category)
   if (issue !== undefined) {
     return Result.fail(new InvalidRequest({ operation: "streams", issue }))

@@ -9,6 +9,7 @@ import type { Page, Primitives, Range } from "../EventStore.ts"
 import type { Position } from "../Position.ts"
 import type { RecordedEvent } from "../RecordedEvent.ts"
 import type { ReadError } from "../StoreError.ts"
+import { noLimit } from "./admission.ts"
 
 /**
  * How many events a page holds at most.
@@ -47,6 +48,7 @@ export const oneAhead = (readPage: ReadPage, range: Range): Stream.Stream<Record
           asked = undefined
           const page = yield* Fiber.join(fiber)
           const next = following(rest, page)
+          // Before the events are looked at, for a store may make them only then.
           if (Option.isSome(next)) {
             yield* ask(next.value)
           }
@@ -58,8 +60,10 @@ export const oneAhead = (readPage: ReadPage, range: Range): Stream.Stream<Record
 
 const sized = (range: Range): Range => ({ ...range, limit: Math.min(range.limit, pageSize) })
 
-const following = (range: Range, { events, isEnd, scanned }: Page): Option.Option<Range> => {
-  const limit = range.limit - events.length
+const following = (range: Range, page: Page): Option.Option<Range> => {
+  const { isEnd, scanned } = page
+  // Without a limit nobody looks at the events, which may not have been made yet.
+  const limit = range.limit === noLimit ? noLimit : range.limit - page.events.length
   if (isEnd || limit === 0) {
     return Option.none()
   }
