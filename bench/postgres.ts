@@ -126,6 +126,13 @@ const toEvent = (row: ReadonlyArray<unknown>) => ({
   recordedAt: row[9]
 })
 
+/** The events of the store's table that come next. No safe position is asked for, so it may skip what is committed late. */
+export const nextPage = (sql: SqlClient, after: bigint) =>
+  Effect.map(
+    sql.unsafe(`select ${columns} from ${table} where position > $1 order by position limit 1000`, [after]).values,
+    (rows) => rows.map(toEvent)
+  )
+
 const floor = (sql: SqlClient): Floor => ({
   insertOne: (stream, version, event) =>
     sql.unsafe("insert into floor (stream, version, type, id, data, metadata) values ($1, $2, $3, $4, $5, $6)", [
@@ -158,11 +165,7 @@ const floor = (sql: SqlClient): Floor => ({
   pages: Effect.fnUntraced(function* (page) {
     let after = 0n
     while (true) {
-      const rows = yield* sql.unsafe(
-        `select ${columns} from ${table} where position > $1 order by position limit 1000`,
-        [after]
-      ).values
-      const events = rows.map(toEvent)
+      const events = yield* nextPage(sql, after)
       page(events)
       if (events.length < 1000) {
         return

@@ -21,6 +21,7 @@ export const beside = (server: Server, { rounds, seconds }: Plan): ReadonlyArray
         const appending = loop({ callers, limit: { seconds } }, appends(appendTo(store), 1))
         const elsewhere = (callers: number) => worker({ work: "subscribe", url, callers, pool: 4 })
         const [one, many] = [yield* elsewhere(1), yield* elsewhere(1000)]
+        const byHand = yield* worker({ work: "follow", url, callers: 1, pool: 4 })
         const { batches } = yield* Effect.provideService(Subscription.make, EventStore.EventStore, store)
         const here = Effect.suspend(() => {
           let units = 0
@@ -46,6 +47,11 @@ export const beside = (server: Server, { rounds, seconds }: Plan): ReadonlyArray
         return yield* compare(
           [
             { name: "nobody subscribes (floor)", run: appending },
+            {
+              name: "LISTEN and pages by hand in another process, @effect/sql-pg (second floor)",
+              kind: "floor",
+              run: during(byHand(turn))
+            },
             { name: "one subscriber in another process", run: during(one(turn)), bar },
             { name: "1,000 subscribers in another process", run: during(many(turn)) },
             { name: "one subscriber in the same process", run: during(here) }

@@ -91,8 +91,8 @@ export const telling = (server: Server, { rounds, seconds }: Plan): ReadonlyArra
         const silent = EventStore.make({
           ...(yield* PgPrimitives.make(database.sql, "effect_decider", {
             announce: () => {},
-            told: () => undefined,
-            watch: (position) => position
+            brought: () => undefined,
+            told: () => undefined
           })),
           changes: Stream.never
         })

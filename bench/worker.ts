@@ -1,17 +1,18 @@
 /**
- * A process that appends to a PostgreSQL store, or subscribes to it, whenever it is told to:
+ * A process that appends to a PostgreSQL store, or subscribes to it, or follows it by hand, whenever it is told to:
  * `node worker.ts <assignment as JSON>`.
  *
  * It says when it is ready, and after each turn what it did. It ends when its parent does.
  */
-import { Effect, Redacted, Stream } from "effect"
+import type * as PgClient from "@effect/sql-pg/PgClient"
+import { Effect, Queue, Redacted, Stream } from "effect"
 import { EventStore, Subscription } from "effect-decider"
 import { loop, type Measured } from "./measure.ts"
-import { client, openStore } from "./postgres.ts"
+import { client, nextPage, openStore, table } from "./postgres.ts"
 import { appends, appendTo, type Store } from "./workload.ts"
 
 export interface Assignment {
-  readonly work: "append" | "subscribe"
+  readonly work: "append" | "subscribe" | "follow"
   readonly url: string
   /** Callers, or subscribers. */
   readonly callers: number
@@ -27,14 +28,14 @@ const { callers, pool, url, work } = JSON.parse(process.argv[2] ?? "") as Assign
 
 const say = (measured: Measured) => process.send!(measured)
 
-const append = (store: Store) => {
+const append = (_: PgClient.PgClient, store: Store) => {
   const operation = appends(appendTo(store), 1)
   return ({ seconds }: Turn) => loop({ callers, limit: { seconds } }, operation)
 }
 
 /** What all subscribers were given in that time. */
 const subscribe =
-  (store: Store) =>
+  (_: PgClient.PgClient, store: Store) =>
   ({ seconds }: Turn): Effect.Effect<Measured, unknown> => {
     let units = 0
     const one = Stream.runForEach(Subscription.batches({ after: "now" }), ({ events }) =>
@@ -50,9 +51,32 @@ const subscribe =
     )
   }
 
+/** The same for one, with LISTEN and pages by hand: it reads whenever it is notified, and asks for no safe position. */
+const follow =
+  (sql: PgClient.PgClient) =>
+  ({ seconds }: Turn): Effect.Effect<Measured, unknown> => {
+    let units = 0
+    return Effect.gen(function* () {
+      let after = (yield* sql<{
+        last: bigint
+      }>`select coalesce(max(position), 0) as last from ${sql.literal(table)}`)[0]!.last
+      const told = yield* sql.listen("effect_decider_moved")
+      while (true) {
+        yield* Queue.takeAll(told)
+        const events = yield* nextPage(sql, after)
+        after = events.at(-1)?.position ?? after
+        units += events.length
+      }
+    }).pipe(
+      Effect.scoped,
+      Effect.timeoutOption(seconds * 1000),
+      Effect.map(() => ({ units, seconds }))
+    )
+  }
+
 const program = Effect.gen(function* () {
-  const store = yield* openStore(yield* client({ url: Redacted.make(url) }, pool))
-  const turn = { append, subscribe }[work](store)
+  const sql = yield* client({ url: Redacted.make(url) }, pool)
+  const turn = { append, subscribe, follow }[work](sql, yield* openStore(sql))
   // All connections and the code are warm before it says that it is ready.
   say(yield* turn({ seconds: 0.3 }))
   return yield* Effect.callback<never>(() => {

@@ -118,10 +118,11 @@ const makeAll = Effect.fnUntraced(function* (
     )
 
   const feed = yield* Feed.make({
-    look: Effect.map(
-      Effect.mapError(Read.head(reader), (error) => Failure.unavailable("changes", error)),
-      (head) => ({ head, isSettled: true })
-    ),
+    look: () =>
+      Effect.map(
+        Effect.mapError(Read.head(reader), (error) => Failure.unavailable("changes", error)),
+        (head) => ({ head, isSettled: true })
+      ),
     hasMoved: hasMoved(reader),
     // A database that belongs to one connection is written by nobody else.
     pollInterval: reader === writer ? undefined : Duration.fromInputUnsafe(options.pollInterval ?? "25 millis")

@@ -8,6 +8,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
+import { EventStore } from "../../src/store/EventStore.ts"
+import * as StreamId from "../../src/store/StreamId.ts"
+import * as Subscription from "../../src/projection/Subscription.ts"
 import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as Position from "../../src/store/Position.ts"
 import type { RecordedEvent } from "../../src/store/RecordedEvent.ts"
@@ -112,6 +115,64 @@ describe("PgEventStore, changes", () => {
         yield* held[end]
         assert.isBelow(yield* Fiber.join(told), 1_000)
       }
+    })
+  )
+
+  it.live("tell of what follows without a gap, and that can be read then, though a lock says less", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store } = yield* open(config, seldom)
+      const other = yield* open(config, seldom)
+      const ear = yield* listen(store)
+      const first = yield* append(store)
+      yield* ear.until(first)
+      // As of a writer that is held up after it took its lock and before it draws a position.
+      const held = yield* heldOpen(
+        other.store,
+        other.sql`select pg_advisory_xact_lock_shared('effect_decider.position_seq'::regclass::oid::integer,
+          ${Number(first)}::bigint::bit(32)::integer)`
+      )
+      const second = yield* append(store)
+      yield* ear.until(second)
+      const page = yield* store.readPage({ after: first })
+      assert.deepStrictEqual([page.events.length, page.scanned, yield* store.head], [1, second, second])
+      // Who listens to nothing goes by the lock, and less is no fault.
+      assert.strictEqual(yield* other.store.head, first)
+      // What is taken back leaves a gap, which only the locks can tell from one that will be filled.
+      yield* Effect.exit(other.store.withTransaction(Effect.andThen(append(other.store), Effect.fail("taken back"))))
+      const third = yield* append(store)
+      yield* Effect.sleep("50 millis")
+      assert.strictEqual(yield* Queue.size(ear.told), 0)
+      yield* held.commit
+      yield* ear.until(third)
+      assert.strictEqual(yield* other.store.head, third)
+    })
+  )
+
+  it.live("bring what is new to a subscriber as it was written, one by one and thousands at once", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store } = yield* open(config, seldom)
+      const other = yield* open(config, seldom)
+      const { batches } = yield* Effect.provideService(Subscription.make, EventStore, store)
+      const seen: Array<RecordedEvent> = []
+      const until = Effect.fnUntraced(function* (count: number) {
+        while (seen.length < count) {
+          yield* Effect.sleep(1)
+        }
+      }, Effect.timeout("10 seconds"))
+      const follow = Stream.runForEach(batches(), ({ events }) => Effect.sync(() => seen.push(...events)))
+      yield* Effect.forkScoped(follow)
+      let count = 0
+      for (const size of [1, 1, 1, 2_500, 1, 1_000, 999, 1, 1]) {
+        yield* append(other.store, size)
+        yield* until((count += size))
+        // The client reads such names wrong.
+        const odd = write(StreamId.make("odd", `\ufeff${count}\ufffd`), Any, newEvent({ tags: ["\ufeff\ufffd"] }))
+        yield* other.store.append(odd)
+        yield* until(++count)
+      }
+      assert.deepStrictEqual(seen, yield* Stream.runCollect(other.store.read()))
     })
   )
 

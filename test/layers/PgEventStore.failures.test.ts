@@ -145,7 +145,8 @@ describe("PgEventStore, failures", () => {
       const { store: other } = yield* open(config)
       const { config: deaf, ears } = deafClient(config)
       const { store } = yield* open(deaf)
-      const streams = Array.from({ length: 20 }, () => newStream())
+      // As many as go together even when another lane is free: who goes alone may find no connection, and is not made.
+      const streams = Array.from({ length: 16 }, () => newStream())
       const event = (tag: string) => newEvent({ tags: ["all", tag] })
       const { positions } = yield* store.append(write(streams[0]!, NoStream, event(streams[0]!)))
       // Every other one forbids events like its own, which it then finds there; and one what is there already.
@@ -170,7 +171,7 @@ describe("PgEventStore, failures", () => {
       for (const result of rest) {
         assert.isTrue(Result.isSuccess(result) && result.success.version === 1 && result.success.repeated)
       }
-      assert.lengthOf((yield* store.readPage()).events, 19)
+      assert.lengthOf((yield* store.readPage()).events, 15)
     })
   )
 

@@ -25,12 +25,13 @@ const fake = Effect.fnUntraced(function* (options: Partial<Feed.Source> = {}) {
     listening: 0,
     started: 0
   }
-  const look = Effect.suspend(() => {
-    state.looks++
-    return state.failure === undefined
-      ? Effect.succeed({ head: state.head, isSettled: state.isSettled })
-      : Effect.fail(state.failure)
-  })
+  const look = () =>
+    Effect.suspend(() => {
+      state.looks++
+      return state.failure === undefined
+        ? Effect.succeed({ head: state.head, isSettled: state.isSettled })
+        : Effect.fail(state.failure)
+    })
   const listen = () =>
     Effect.acquireUseRelease(
       Effect.sync(() => {
@@ -168,34 +169,37 @@ describe("feed", () => {
     })
   )
 
-  it.effect("tells the head again to who was told it and then could not read that far", () =>
-    Effect.gen(function* () {
-      const { feed, state } = yield* fake()
-      state.head = at(9)
-      const ear = yield* listen(feed)
-      assert.strictEqual(yield* ear.next, at(9))
-      const read = (position: Position.Position) => feed.watch(Effect.succeed(position))
-      assert.strictEqual(yield* read(at(9)), at(9))
-      yield* settle
-      assert.strictEqual(yield* Queue.size(ear.told), 0)
-      state.head = at(6)
-      state.isSettled = false
-      assert.strictEqual(yield* read(at(6)), at(6))
-      yield* settle
-      assert.strictEqual(yield* Queue.size(ear.told), 0)
-      state.head = at(9)
-      state.isSettled = true
-      yield* TestClock.adjust("100 millis")
-      assert.strictEqual(yield* ear.next, at(9))
-    })
+  it.effect(
+    "rests after a look, longer when much is appended, and follows the first wake-up after a rest at once",
+    () =>
+      Effect.gen(function* () {
+        const { feed, state } = yield* fake()
+        const ear = yield* listen(feed)
+        yield* ear.next
+        for (const [moved, millis] of [
+          [1, 1],
+          [40, 5],
+          [10_000, 10]
+        ] as const) {
+          yield* TestClock.adjust("1 second")
+          const before = state.looks
+          state.head = at(Number(state.head) + moved)
+          feed.wake()
+          yield* ear.next
+          feed.wake()
+          yield* TestClock.adjust(Duration.micros(BigInt(millis * 1000 - 1)))
+          assert.strictEqual(state.looks, before + 1)
+          yield* TestClock.adjust(Duration.micros(1n))
+          assert.strictEqual(state.looks, before + 2)
+        }
+      })
   )
 
   it.effect("tells a defect to who listens, and begins anew", () =>
     Effect.gen(function* () {
       let isBroken = true
-      const look = Effect.suspend(() =>
-        isBroken ? Effect.die("broken") : Effect.succeed({ head: at(1), isSettled: true })
-      )
+      const look = () =>
+        Effect.suspend(() => (isBroken ? Effect.die("broken") : Effect.succeed({ head: at(1), isSettled: true })))
       const { feed, state } = yield* fake({ look })
       const ear = yield* listen(feed)
       assert.deepStrictEqual(yield* Fiber.await(ear.fiber), Exit.die("broken"))

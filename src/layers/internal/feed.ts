@@ -6,6 +6,7 @@
  * asks now and then in any case, so that a wake-up that got lost costs time and nothing else.
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -21,13 +22,13 @@ import * as Listeners from "./listeners.ts"
 /**
  * How a store is asked.
  *
- * - `look`: the head, and whether there are events beyond it.
+ * - `look`: the head, and whether there are events beyond it; given the head that was found last, if any.
  * - `pollInterval`: how long to wait for a wake-up, `undefined` for ever.
  * - `hasMoved`: asked first when there was none; whether it is worth a look. Always by default.
  * - `listen`: runs while there are listeners; calls `wake` when somebody else has appended.
  */
 export interface Source {
-  readonly look: Effect.Effect<Look, ReadError>
+  readonly look: (told: Position | undefined) => Effect.Effect<Look, ReadError>
   readonly pollInterval: Duration.Duration | undefined
   readonly hasMoved?: Effect.Effect<boolean> | undefined
   readonly listen?: ((wake: () => void) => Effect.Effect<void>) | undefined
@@ -50,11 +51,6 @@ export interface Feed {
    * Says that the head may have moved. Costs next to nothing while nobody listens.
    */
   readonly wake: () => void
-  /**
-   * Wraps how reads find out how far they may go. A position may be settled for one and, for a short time, not for the
-   * next: a writer took its lock late, in between. Who was told the head and then read less is told again.
-   */
-  readonly watch: <E>(settled: Effect.Effect<Position, E>) => Effect.Effect<Position, E>
   /**
    * The head that was told last, while somebody listens.
    */
@@ -121,20 +117,6 @@ export const make = Effect.fnUntraced(function* (source: Source): Effect.fn.Retu
   return {
     changes: Stream.unwrap(Effect.map(Effect.acquireRelease(join, leave), Listeners.stream)),
     wake: () => current?.wake(),
-    watch: (settled) =>
-      Effect.suspend(() => {
-        const told = current?.head
-        if (told === undefined) {
-          return settled
-        }
-        return Effect.map(settled, (position) => {
-          if (position < told) {
-            listeners.takeBack(position)
-            current?.wake()
-          }
-          return position
-        })
-      }),
     told: () => current?.head
   }
 })
@@ -184,7 +166,7 @@ const start = (
     while (true) {
       isAsked = false
       const number = ++self.looks
-      const found = yield* Effect.result(source.look)
+      const found = yield* Effect.result(source.look(self.head))
       let pause = source.pollInterval
       let isIdle = true
       let moved = 0n
@@ -204,7 +186,7 @@ const start = (
       } else {
         listeners.end(Effect.fail(found.failure), number)
       }
-      yield* Effect.sleep(pauseAfter(moved))
+      const since = yield* Clock.currentTimeNanos
       while (true) {
         if (yield* isWokenIn(pause)) {
           unsettled = 0
@@ -213,6 +195,11 @@ const start = (
         if (!isIdle || source.hasMoved === undefined || (yield* source.hasMoved)) {
           break
         }
+      }
+      // Not slept before it listens: mostly it is over when somebody wakes, and each timer wakes the process.
+      const left = pauseAfter(moved) - Number((yield* Clock.currentTimeNanos) - since) / 1e6
+      if (left > 0) {
+        yield* Effect.sleep(left)
       }
     }
   })

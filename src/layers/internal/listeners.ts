@@ -68,19 +68,6 @@ export class Listeners {
       }
     }
   }
-
-  /**
-   * Some reader has just seen no more than up to a position, though a later head was told. Who was told it is told again,
-   * once it is really there.
-   */
-  takeBack(position: Position): void {
-    for (const listener of this.all) {
-      if (listener.told > position) {
-        listener.told = position
-        listener.head = position
-      }
-    }
-  }
 }
 
 /**

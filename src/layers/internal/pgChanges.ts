@@ -13,15 +13,16 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
+import type { Position } from "../../store/Position.ts"
 import * as Feed from "./feed.ts"
+import * as Looks from "./pgLooks.ts"
 import { identifier } from "./pgNames.ts"
-import * as Rows from "./pgRows.ts"
 import * as Failure from "./storeFailure.ts"
 
 /**
  * The feed of the store in a schema, and how to tell it, and all others on that schema, of appends.
  */
-export interface Changes extends Feed.Feed {
+export interface Changes extends Feed.Feed, Pick<Looks.Looks, "brought"> {
   readonly announce: () => void
 }
 
@@ -33,9 +34,10 @@ const reconnect = Schedule.min([Schedule.exponential("50 millis"), Schedule.spac
 )
 
 /**
- * The pause after a notification: at most so often are those who append without pause slowed down.
+ * The pause after a notification: at most so often are those who append without pause slowed down, by telling others and by
+ * those who are told. What is appended to a database at rest is told at once.
  */
-const spacing = Duration.millis(1)
+const spacing = Duration.millis(2)
 
 /**
  * How long the end of the store waits for the last notification to be sent, so that a program that appends and exits is
@@ -67,6 +69,12 @@ export const make = Effect.fnUntraced(function* (
   // Looks go there while it is up: they do not wait for a connection of the pool, which may all be busy with appends.
   let session: PgConnection.PgConnection | undefined
 
+  const looks = Looks.make(identifier(schema), (text, parameters) =>
+    Effect.suspend(() => session?.queryValues(text, parameters) ?? sql.unsafe(text, parameters).values).pipe(
+      Effect.mapError((error) => Failure.unavailable("changes", error))
+    )
+  )
+
   const listen = (wake: () => void) =>
     Effect.gen(function* () {
       // Held for as long as anybody listens.
@@ -76,6 +84,7 @@ export const make = Effect.fnUntraced(function* (
       yield* Effect.acquireRelease(
         Effect.sync(() => {
           session = pinned
+          looks.doubt()
         }),
         () =>
           Effect.sync(() => {
@@ -98,14 +107,13 @@ export const make = Effect.fnUntraced(function* (
       yield* Effect.sleep(yield* Random.nextBetween(0, 20))
     }).pipe(Effect.scoped, Effect.retry(reconnect), Effect.ignore, Effect.forever)
 
-  const text = lookText(identifier(schema))
-  const look = Effect.suspend(() => session?.queryValues(text) ?? sql.unsafe(text).values).pipe(
-    Effect.mapError((error) => Failure.unavailable("changes", error)),
-    Effect.map(([row]): Feed.Look => {
-      const [head, last] = row!.map(Rows.toPosition)
-      return { head: head!, isSettled: head === last }
+  const look = (told: Position | undefined) =>
+    Effect.suspend(() => {
+      if (session === undefined) {
+        looks.doubt()
+      }
+      return looks.look(told)
     })
-  )
 
   // A database is not in the time of a test clock.
   const realTime = Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
@@ -122,6 +130,7 @@ export const make = Effect.fnUntraced(function* (
   const notify = yield* realTime(coalesced(tell))
   return {
     ...feed,
+    brought: looks.brought,
     announce: () => {
       feed.wake()
       notify()
@@ -168,13 +177,4 @@ const channelOf = (schema: string): string => {
     characters.pop()
   }
   return characters.join("")
-}
-
-// One statement: it sees what was there before the safe position was asked for, so less rather than more.
-const lookText = (schema: string): string => {
-  const last = `select max(e.position) from ${schema}.events e`
-  return (
-    `with settled as materialized (select ${schema}.safe_position() as position) ` +
-    `select coalesce((${last} where e.position <= s.position), 0), coalesce((${last}), 0) from settled s`
-  )
 }

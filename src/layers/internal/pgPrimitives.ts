@@ -50,12 +50,12 @@ import * as Transaction from "./transaction.ts"
 import * as Turnstile from "./turnstile.ts"
 
 /**
- * The store whose tables are in a schema. It announces what it commits, and lets `watch` see how far reads may go.
+ * The store whose tables are in a schema. It announces what it commits, and reads at least up to the head that was told.
  */
 export const make = Effect.fnUntraced(function* (
   sql: PgClient,
   schema: string,
-  { announce, told, watch }: Pick<Changes, "announce" | "told" | "watch">
+  { announce, brought, told }: Pick<Changes, "announce" | "brought" | "told">
 ): Effect.fn.Return<Omit<Primitives, "changes">, never, Scope.Scope> {
   const text = statements(identifier(schema))
   const system = systemOf(sql.config, schema)
@@ -69,10 +69,16 @@ export const make = Effect.fnUntraced(function* (
   // In a statement of its own: see the function in the database.
   const position = (operation: string, statement: string) =>
     Effect.map(rows(operation, sql.unsafe(statement)), ([row]) => Rows.toPosition(row![0]))
-  const safePosition = watch(position("read", text.safePosition))
+  // Never before the head that was told, whatever lock a writer has taken late: who was told of an event can read it.
+  const settledBy = (operation: string, statement: string) =>
+    Effect.map(position(operation, statement), (settled) => {
+      const head = told()
+      return head !== undefined && head > settled ? head : settled
+    })
+  const safePosition = settledBy("read", text.safePosition)
   // The server looks at all of its locks for it, which is no matter for one reader and too much for each of many.
   const settled = yield* Turnstile.make(safePosition)
-  const settledHead = watch(position("read", text.head))
+  const settledHead = settledBy("read", text.head)
 
   const plainPage = (range: Range): Effect.Effect<Page, StoreUnavailable> => {
     const isForward = range.direction === "forward"
@@ -104,7 +110,7 @@ export const make = Effect.fnUntraced(function* (
       // The inner query finds where the window ends, by the index on positions alone; its single row is there also when
       // nothing in the window matches.
       const statement = sql`
-      select ${lit(columns)}, w.looked, w.last
+      select ${lit(Rows.columns)}, w.looked, w.last
       from (
         select count(*)::integer as looked, ${lit(isForward ? "max" : "min")}(p.position) as last
         from (
@@ -214,6 +220,13 @@ export const make = Effect.fnUntraced(function* (
   const isTold = ({ upTo }: Range, fiber: Fiber.Fiber<unknown, unknown>) =>
     upTo <= (told() ?? -1n) && !Transaction.isInside(sql, fiber)
 
+  const pageTold = (range: Range): Effect.Effect<Page, StoreUnavailable> => {
+    const found = brought(range)
+    return found === undefined
+      ? pageUpTo(range, range.upTo)
+      : Effect.map(toEvents("read", found), (events) => Rows.toPage(events, { scanned: range.upTo, isEnd: true }))
+  }
+
   const idsAfter = (stream: StreamId, version: number, count: number) =>
     Effect.map(rows("append", sql.unsafe(text.idsAfter, [stream, version, count])), (found) =>
       found.map(([id]) => id as string)
@@ -311,7 +324,7 @@ export const make = Effect.fnUntraced(function* (
   const appendOne = yield* GroupCommit.make<Conditions.Guarded>({
     system,
     lanes: 2,
-    minShare: 64,
+    minShare: 16,
     maxMembers: 256,
     maxBytes: 1024 * 1024,
     patience: "50 millis",
@@ -401,7 +414,7 @@ export const make = Effect.fnUntraced(function* (
       const tagged = taggedRange(range)
       return Effect.withFiber((fiber) =>
         isTold(range, fiber)
-          ? pageUpTo(range, range.upTo)
+          ? pageTold(range)
           : tagged === undefined
             ? Effect.flatMap(safePosition, (safe) => pageUpTo(range, safe))
             : Effect.flatMap(
@@ -471,7 +484,7 @@ export const make = Effect.fnUntraced(function* (
       }),
     importBatch: (batch) => Effect.tap(importBatch(batch), () => sql.afterCommit(Effect.sync(announce))),
     isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(sql, fiber))),
-    head: position("head", text.head),
+    head: settledBy("head", text.head),
     withTransaction: Transaction.make(sql, isLost)
   }
 })
@@ -516,11 +529,6 @@ const toSnapshot = (snapshot: unknown, state: unknown): StoredSnapshot => {
   }
 }
 
-// JSON as text, so that it is parsed once and outside of the connection's parser.
-const columns =
-  "e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags, e.data::text, e.metadata::text, " +
-  "e.recorded_at"
-
 /**
  * The statements that never differ but by the schema, each prepared once per connection.
  */
@@ -529,9 +537,9 @@ export const statements = (schema: string) => {
   const call = (name: string, parameters: number) =>
     `select ${schema}.${name}(${Array.from({ length: parameters }, (_, i) => `$${i + 1}`).join(", ")})`
   const page = (order: string) =>
-    `select ${columns} from ${table} e where e.position > $1 and e.position <= $2 order by e.position ${order} limit $3`
+    `select ${Rows.columns} from ${table} e where e.position > $1 and e.position <= $2 order by e.position ${order} limit $3`
   const streamPage = (order: string) =>
-    `select ${columns} from ${table} e where e.stream = $1 and e.version > $2 and e.version <= $3 and e.position > 0 ` +
+    `select ${Rows.columns} from ${table} e where e.stream = $1 and e.version > $2 and e.version <= $3 and e.position > 0 ` +
     `order by e.version ${order} limit $4`
   // The row that closes a stream has a negative position; in global order nobody ever looks there.
   const lastVersion = "coalesce(max(e.version), 0)"
@@ -551,7 +559,7 @@ export const statements = (schema: string) => {
     )
   // Up to version $3, and from the snapshot on with key $4, which counts as long as its last event is there.
   const loadPart = load(
-    `${columns}, ${record("$5")}, ` +
+    `${Rows.columns}, ${record("$5")}, ` +
       `${once("case when s.version > 0 then json_build_array(s.version, s.position::text, s.event_id, s.checksum)::text end")}, ` +
       once("s.state"),
     {
@@ -596,8 +604,8 @@ export const statements = (schema: string) => {
     // A tombstone is no event.
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 and e.position > 0 order by e.version limit $3`,
     // One row at least, which has the version when there are no events to have it.
-    load: load(columns),
-    loadRecorded: load(`${columns}, ${record("$3")}`),
+    load: load(Rows.columns),
+    loadRecorded: load(`${Rows.columns}, ${record("$3")}`),
     loadPart,
     saveSnapshot:
       `insert into ${schema}.snapshots as s (stream, key, version, event_id, saved_at, checksum, state) ` +

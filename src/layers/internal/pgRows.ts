@@ -13,6 +13,13 @@ import type { StreamId } from "../../store/StreamId.ts"
 import * as RecordedRow from "./recordedRow.ts"
 
 /**
+ * The select list of events. JSON as text, so that it is parsed once and outside of the connection's parser.
+ */
+export const columns =
+  "e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags, e.data::text, e.metadata::text, " +
+  "e.recorded_at"
+
+/**
  * The names of the events at some positions: of each its position, and its stream, type and tags as JSON.
  */
 export type ReadNames<E> = (
