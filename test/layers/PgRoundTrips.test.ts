@@ -64,7 +64,7 @@ it.live("decisions on different tags that are made together share their reads an
     for (let round = 0; round < 3; round++) {
       statements.length = 0
       const counts = yield* Effect.forEach(
-        Array.from({ length: 32 }, (_, i) => `t${i}`),
+        Array.from({ length: 16 }, (_, i) => `t${i}`),
         decide,
         { concurrency: "unbounded" }
       )
