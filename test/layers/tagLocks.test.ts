@@ -1,13 +1,31 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Append from "../../src/layers/internal/pgAppend.ts"
+import * as Conditions from "../../src/layers/internal/pgConditions.ts"
 import * as TagLocks from "../../src/layers/internal/tagLocks.ts"
 import * as Criteria from "../../src/store/Criteria.ts"
+import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as Position from "../../src/store/Position.ts"
+import { newEvent, newStream } from "./fixtures/pg.ts"
 
 const { common, exclusive, lockOf, shared } = TagLocks
 
 const on = (failIfEventsMatch: Criteria.Criteria) => ({ failIfEventsMatch, after: Position.make(0n) })
 
 describe("tagLocks", () => {
+  it("are named once by an append that shares a commit, however many of its events have a tag", () => {
+    const write = {
+      stream: newStream(),
+      expected: Any,
+      events: ["a", "b"].map((tag) => newEvent({ tags: [tag, "c"] }))
+    }
+    const member = Conditions.guarded(
+      Append.encode(write, false),
+      on(Criteria.anyOf({ tags: ["c"] }, { tags: ["c", "d"] }))
+    )!
+    assert.deepStrictEqual(member.guards, [lockOf("c")])
+    assert.deepStrictEqual(member.shares, ["a", "b"].map(lockOf))
+  })
+
   it("have numbers that never change, for programs of all versions have to agree on them", () => {
     assert.deepStrictEqual(["", "course:1", "student:42", "Ω", "👩‍🏫"].map(lockOf), [3214, 3402, 2633, 1151, 3106])
   })

@@ -30,18 +30,25 @@ export interface Guarded extends Append.Encoded, Claim {
  */
 export const guarded = (encoded: Append.Encoded, condition: AppendCondition | undefined): Guarded | undefined => {
   const items = condition === undefined ? none : Tagged.itemsOf(condition.failIfEventsMatch)
+  if (items === undefined) {
+    return undefined
+  }
   const { events } = encoded.write
-  return (
-    items && {
-      ...encoded,
-      bytes: encoded.bytes + sizeOf(items),
-      condition,
-      items,
-      shares: (events.length === 1 ? events[0]!.tags : events.flatMap(({ tags }) => tags)).map(TagLocks.lockOf),
-      guards: items.length === 0 ? none : items.map(({ tags }) => TagLocks.lockOf(tags[0]))
-    }
-  )
+  const tags = events.length === 1 ? events[0]!.tags : events.flatMap(({ tags }) => tags)
+  const guards = once(items.map(lockOfItem))
+  return {
+    ...encoded,
+    bytes: encoded.bytes + sizeOf(items),
+    condition,
+    items,
+    shares: once(tags.map(TagLocks.lockOf)).filter((lock) => !guards.includes(lock)),
+    guards
+  }
 }
+
+// Many events have the same tags, and mostly that of their condition.
+const once = (locks: ReadonlyArray<number>): ReadonlyArray<number> =>
+  locks.length < 2 ? locks : Array.from(new Set(locks))
 
 const none: ReadonlyArray<never> = []
 

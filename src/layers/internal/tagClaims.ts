@@ -4,8 +4,8 @@
  */
 
 /**
- * The locks of one append, by their numbers: those of the tags that it writes, and those that nobody else may have before it
- * is done.
+ * The locks of one append, by their numbers, each once: those that nobody else may have before it is done, and those of the
+ * other tags that it writes.
  */
 export interface Claim {
   readonly shares: ReadonlyArray<number>
