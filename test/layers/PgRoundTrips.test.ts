@@ -64,6 +64,7 @@ it.live("decisions on different tags that are made together share their reads an
     for (let round = 0; round < 3; round++) {
       statements.length = 0
       const counts = yield* Effect.forEach(
+        // As many as one batch takes before two lanes share them.
         Array.from({ length: 16 }, (_, i) => `t${i}`),
         decide,
         { concurrency: "unbounded" }
