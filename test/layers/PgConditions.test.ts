@@ -3,7 +3,6 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import type { SqlClient } from "effect/sql/SqlClient"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import * as Turnstile from "../../src/layers/internal/turnstile.ts"
 import * as Criteria from "../../src/store/Criteria.ts"
@@ -12,7 +11,7 @@ import { Any, NoStream } from "../../src/store/ExpectedVersion.ts"
 import * as Position from "../../src/store/Position.ts"
 import { AppendConditionFailed } from "../../src/store/StoreError.ts"
 import * as Postgres from "../support/Postgres.ts"
-import { heldOpen, newEvent, newStream, open, waiting, write } from "./fixtures/pg.ts"
+import { heldOpen, newEvent, newStream, open, touched, waiting, write } from "./fixtures/pg.ts"
 
 const together = <A>(effects: Iterable<Effect.Effect<A, unknown>>) => Effect.all(effects, { concurrency: "unbounded" })
 
@@ -217,12 +216,4 @@ describe("PgEventStore, conditions", () => {
       assert.isBelow(asked, 12)
     })
   )
-})
-
-/** How many pages of tables and indexes a statement looks at. */
-const touched = Effect.fnUntraced(function* (sql: SqlClient, statement: string) {
-  const rows = yield* sql.unsafe(`explain (analyze, buffers, timing off) ${statement}`).valuesUnprepared
-  const [, hit, read] =
-    /Buffers: shared(?: hit=(\d+))?(?: read=(\d+))?/.exec(rows.map(([line]) => line).join("\n")) ?? []
-  return Number(hit ?? 0) + Number(read ?? 0)
 })

@@ -18,11 +18,15 @@ const setUp = Effect.gen(function* () {
       sent.push({ reads, answer })
       return Deferred.await(answer)
     })
+  const alone = (one: number) => Effect.map(ask([one]), (answers) => answers![0]!)
   const read = yield* ReadTogether.make<number, string, string>({
     system: { name: "test" },
     most: 3,
-    alone: (one) => Effect.map(ask([one]), (answers) => answers![0]!),
-    together: ask
+    alone,
+    together: (reads) =>
+      Effect.map(ask(reads), (answers) =>
+        reads.map((one, i) => (answers === undefined ? alone(one) : Effect.succeed(answers[i]!)))
+      )
   })
   const settled = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
   return {

@@ -16,7 +16,7 @@ import type { ImportError } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import { array, columns, toFields } from "./pgAppend.ts"
 import { lowWaterLock } from "./pgMigrations.ts"
-import { identifier, sequence } from "./pgNames.ts"
+import { identifier, lastOne, sequence } from "./pgNames.ts"
 import * as Failure from "./storeFailure.ts"
 import * as TagLocks from "./tagLocks.ts"
 import * as Transaction from "./transaction.ts"
@@ -148,7 +148,7 @@ export const statements = (schema: string) => {
     versions:
       "select w.n, coalesce(last.version, 0), last.is_closed from unnest($1::text[]) with ordinality as w (stream, n) " +
       "left join lateral (select case when e.position > 0 then e.version else e.version - 1 end as version, " +
-      `e.position < 0 as is_closed from ${table} e where e.stream = w.stream order by e.version desc limit 1) last on true`,
+      `e.position < 0 as is_closed from ${table} e where e.stream = w.stream ${lastOne}) last on true`,
     ids:
       `select w.n, (select e.id from ${table} e where e.stream = w.stream and e.version = w.version) ` +
       "from unnest($1::text[], $2::integer[]) with ordinality as w (stream, version, n)",
@@ -165,7 +165,7 @@ export const statements = (schema: string) => {
       `when (select ${schema}.lock_tags($13::integer[])) then case ` +
       `when (select ${lowWaterLock(schema)}) is not null and not exists (` +
       "select from unnest($11::text[], $12::integer[]) as w (stream, version) where w.version <> " +
-      `coalesce((select case when e.position > 0 then e.version else -1 end from ${table} e where e.stream = w.stream order by e.version desc limit 1), 0)) ` +
+      `coalesce((select case when e.position > 0 then e.version else -1 end from ${table} e where e.stream = w.stream ${lastOne}), 0)) ` +
       "then $10 else 0 end else 0 end) order by 1), " +
       "$1::text[], $2::integer[], $3::timestamptz[], $4::uuid[], $5::text[], $6::integer[], $7::text[], $8::text[], " +
       "$9::text[]) as e (position, stream, version, recorded_at, id, type, schema_version, tags, data, metadata) " +

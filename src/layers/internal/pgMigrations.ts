@@ -8,7 +8,8 @@
 import type { Migration } from "./migration.ts"
 import { primary, readCommitted } from "./pgIsolation.ts"
 import * as Active from "./pgActive.ts"
-import { body, identifier, sequence } from "./pgNames.ts"
+import * as Load from "./pgLoad.ts"
+import { body, identifier, lastOne, sequence } from "./pgNames.ts"
 import * as ReadSide from "./pgReadSide.ts"
 import * as Tagging from "./pgTagging.ts"
 
@@ -28,6 +29,7 @@ export const migrations = (schema: string): ReadonlyArray<Migration> => {
         ...appending(s),
         ...recording(s),
         ...closing(s),
+        ...Load.functions(s),
         ...Tagging.conditions(s),
         ...keeping(s),
         ...ReadSide.tables(s),
@@ -123,7 +125,7 @@ declare
 begin
   select case when e.position > 0 then e.version else e.version - 1 end, case when e.position < 0 then 6 end
     into v_current, v_refusal
-    from ${s}.events e where e.stream = p_stream order by e.version desc limit 1;
+    from ${s}.events e where e.stream = p_stream ${lastOne};
   v_current := coalesce(v_current, 0);
   if v_count = 0 then
     return (case when v_refusal is not null then v_refusal
@@ -184,7 +186,7 @@ begin
   if p_expected in (-1, -2) and p_id is not null and p_ids is null then
     -- A single event is no repeat if it is not the last one there. That is seen at once; all else is judged.
     select case when e.position > 0 and e.id <> p_id then e.version end, e.id into v_current, v_last_id
-      from ${s}.events e where e.stream = p_stream order by e.version desc limit 1;
+      from ${s}.events e where e.stream = p_stream ${lastOne};
     v_current := coalesce(v_current, case when v_last_id is null and p_expected = -1 then 0 else -1 end);
   end if;
   loop
@@ -563,7 +565,7 @@ begin
   loop
     -- Sees what was committed up to now.
     select case when e.position > 0 then e.version else e.version - 1 end, e.position < 0 into v_version, v_is_closed
-      from ${s}.events e where e.stream = p_stream order by e.version desc limit 1;
+      from ${s}.events e where e.stream = p_stream ${lastOne};
     if v_version is null or p_expected not in (v_version, -2) then
       return array[3, coalesce(v_version, 0)];
     elsif v_is_closed then

@@ -21,6 +21,12 @@ export const literal = (text: string): string => {
 export const sequence = (schema: string): string => `${literal(`${schema}.position_seq`)}::regclass`
 
 /**
+ * After the name of a stream: its last row, from the end of the index. Without the range a plan that was made while the table was
+ * small looks at all of the stream, and sessions keep such plans.
+ */
+export const lastOne = "and e.version > 0 order by e.version desc limit 1"
+
+/**
  * A function body in dollar quotes that the body does not contain.
  */
 export const body = (text: string): string => {

@@ -12,16 +12,7 @@ import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
 import type { AppendCondition } from "../../store/Criteria.ts"
-import type { EventId } from "../../store/EventId.ts"
-import type {
-  AppendAllOptions,
-  NameRange,
-  Page,
-  Primitives,
-  Range,
-  StoredSnapshot,
-  Written
-} from "../../store/EventStore.ts"
+import type { AppendAllOptions, NameRange, Page, Primitives, Range, Written } from "../../store/EventStore.ts"
 import type { Position } from "../../store/Position.ts"
 import {
   type AppendError,
@@ -40,6 +31,7 @@ import * as Conditions from "./pgConditions.ts"
 import * as Import from "./pgImport.ts"
 import type { Changes } from "./pgChanges.ts"
 import { identifier } from "./pgNames.ts"
+import * as Load from "./pgLoad.ts"
 import * as ReadTogether from "./readTogether.ts"
 import * as Records from "./pgRecords.ts"
 import * as Rows from "./pgRows.ts"
@@ -94,6 +86,20 @@ export const make = Effect.fnUntraced(function* (
       })
     )
   }
+
+  // The rows of each of those who share a statement, whose rows begin with the number of whose they are. `undefined` when what
+  // is wrong may be of one of them only.
+  const sharing: Load.Queries["sharing"] = (operation, all, statement) =>
+    Effect.matchEffect(statement.values, {
+      onFailure: (error) => (isOfOne(error) ? Effect.undefined : Effect.fail(Failure.unavailable(operation, error))),
+      onSuccess: (found) => {
+        const parts = all.map((): Array<ReadonlyArray<unknown>> => [])
+        for (const [one, ...row] of found) {
+          parts[(one as number) - 1]!.push(row)
+        }
+        return Effect.succeed(parts)
+      }
+    })
 
   const dialect: CriteriaSql.Dialect = {
     until: (millis) => sql`e.recorded_at <= ${PgTypes.timestamptz(millis)}`,
@@ -168,17 +174,13 @@ export const make = Effect.fnUntraced(function* (
     most: 32,
     alone: (range: TaggedRange) => taggedPage(range),
     together: (ranges) =>
-      Effect.matchEffect(sql.unsafe(text.readTaggedMany, Conditions.readManyParameters(ranges)).values, {
-        onFailure: (error) => (isOfOne(error) ? Effect.undefined : Effect.fail(Failure.unavailable("read", error))),
-        onSuccess: (found) => {
-          const parts = ranges.map((): Array<ReadonlyArray<unknown>> => [])
-          for (const [read, ...row] of found) {
-            parts[(read as number) - 1]!.push(row)
-          }
-          return Effect.forEach(parts, (part, i) => toTaggedPage(ranges[i]!.range, part))
-        }
-      })
+      Effect.map(
+        sharing("read", ranges, sql.unsafe(text.readTaggedMany, Conditions.readManyParameters(ranges))),
+        (parts) => ranges.map((one, i) => (parts === undefined ? taggedPage(one) : toTaggedPage(one.range, parts[i]!)))
+      )
   })
+
+  const load = yield* Load.make(sql, schema, { system, rows, sharing, toEvents })
 
   const taggedPageUpTo = (range: TaggedRange, settled: Position): Effect.Effect<Page, StoreUnavailable> =>
     Effect.map(taggedPage(range, settled), (page) => page!)
@@ -379,27 +381,7 @@ export const make = Effect.fnUntraced(function* (
         )
         return announcing(inTransaction ? savepoint(append) : append, inTransaction)
       }),
-    load: (stream, { after, idempotencyKey, snapshotKey, upTo }) => {
-      const statement =
-        snapshotKey !== undefined || upTo !== StreamVersion.max
-          ? sql.unsafe(text.loadPart, [stream, after, upTo, snapshotKey ?? null, idempotencyKey ?? null])
-          : idempotencyKey === undefined
-            ? sql.unsafe(text.load, [stream, after])
-            : sql.unsafe(text.loadRecorded, [stream, after, idempotencyKey])
-      return Effect.flatMap(rows("load", statement), (found) =>
-        Effect.map(toEvents("load", found[0]![0] === null ? [] : found), (events) => {
-          // The row without an event has it too.
-          const last = found[found.length - 1]!
-          const loaded = { events: events.all, version: StreamVersion.make(last[2] as number) }
-          const [recorded, snapshot, state] = last.slice(10)
-          return {
-            ...loaded,
-            ...(isThere(recorded) && { recorded: Records.toRecord(recorded) }),
-            ...(isThere(snapshot) && { snapshot: toSnapshot(snapshot, state) })
-          }
-        })
-      )
-    },
+    load,
     readStreamPage: (stream, { after, direction, limit, upTo }) =>
       Effect.suspend(() => {
         const page = direction === "forward" ? text.streamForward : text.streamBackward
@@ -515,20 +497,6 @@ const isLost = ({ reason }: SqlError): boolean => reason._tag === "ConnectionErr
 const isOfOne = (error: SqlError): boolean =>
   error.reason._tag !== "ConnectionError" && !/^(08|53|57)/.test(Failure.code(error) ?? "08")
 
-// Columns that a statement does not have are undefined, and what is not there is null.
-const isThere = (value: unknown): boolean => value !== undefined && value !== null
-
-const toSnapshot = (snapshot: unknown, state: unknown): StoredSnapshot => {
-  const [version, position, eventId, checksum] = JSON.parse(snapshot as string)
-  return {
-    version: StreamVersion.make(version),
-    position: BigInt(position) as Position,
-    eventId: eventId as EventId,
-    checksum,
-    state: state as string
-  }
-}
-
 /**
  * The statements that never differ but by the schema, each prepared once per connection.
  */
@@ -541,36 +509,7 @@ export const statements = (schema: string) => {
   const streamPage = (order: string) =>
     `select ${Rows.columns} from ${table} e where e.stream = $1 and e.version > $2 and e.version <= $3 and e.position > 0 ` +
     `order by e.version ${order} limit $4`
-  // The row that closes a stream has a negative position; in global order nobody ever looks there.
-  const lastVersion = "coalesce(max(e.version), 0)"
-  const streamVersion = `select ${lastVersion} from ${table} e where e.stream = $1 and e.position > 0`
-  const load = (columns: string, part = { version: lastVersion, snapshot: "", events: "e.version > $2" }) =>
-    `select ${columns.replace("e.version", "coalesce(e.version, v.version)")} from (${streamVersion.replace(
-      lastVersion,
-      `${part.version} as version`
-    )}) v ${part.snapshot}left join lateral (select * from ${table} e ` +
-    `where e.stream = $1 and ${part.events} and e.position > 0 order by e.version) e on true`
-  // The last row, or the only one, has what there is one of.
-  const once = (value: string) => `case when coalesce(e.version, v.version) = v.version then ${value} end`
-  const record = (key: string) =>
-    once(
-      "(select json_build_array(r.key, r.fingerprint, r.outcome)::text " +
-        `from ${schema}.idempotency r where r.key = ${key})`
-    )
-  // Up to version $3, and from the snapshot on with key $4, which counts as long as its last event is there.
-  const loadPart = load(
-    `${Rows.columns}, ${record("$5")}, ` +
-      `${once("case when s.version > 0 then json_build_array(s.version, s.position::text, s.event_id, s.checksum)::text end")}, ` +
-      once("s.state"),
-    {
-      version: `least(${lastVersion}, $3::integer)`,
-      snapshot:
-        `left join lateral (select s.*, l.position from ${schema}.snapshots s join ${table} l ` +
-        "on l.stream = s.stream and l.version = s.version and l.id = s.event_id and l.position > 0 " +
-        "where s.stream = $1 and s.key = $4 and s.version > $2 and s.version <= $3::integer) s on true ",
-      events: "e.version > coalesce(s.version, $2) and e.version <= $3::integer"
-    }
-  )
+  const load = Load.statements(schema)
   const eventIs = (stream: string, version: string, id: string) =>
     `exists (select from ${table} e where e.stream = ${stream} and e.version = ${version} and e.id = ${id} ` +
     "and e.position > 0)"
@@ -586,7 +525,7 @@ export const statements = (schema: string) => {
     return (
       `with recursive listed (name, n) as (select ${next("$1")}, 1 union all ` +
       `select ${next("l.name")}, l.n + 1 from listed l where l.name is not null and l.n < $2::integer) ` +
-      `select to_json(l.name)::text, (select max(e.version) from ${table} e where e.stream = l.name and e.position > 0) ` +
+      `select to_json(l.name)::text, ${Load.versionOf(schema, "l.name")} ` +
       "from listed l where l.name is not null order by l.n"
     )
   }
@@ -603,10 +542,7 @@ export const statements = (schema: string) => {
     readTaggedMany: call("read_tagged_many", 6).replace("select", "select * from"),
     // A tombstone is no event.
     idsAfter: `select e.id from ${table} e where e.stream = $1 and e.version > $2 and e.position > 0 order by e.version limit $3`,
-    // One row at least, which has the version when there are no events to have it.
-    load: load(Rows.columns),
-    loadRecorded: load(`${Rows.columns}, ${record("$3")}`),
-    loadPart,
+    ...load,
     saveSnapshot:
       `insert into ${schema}.snapshots as s (stream, key, version, event_id, saved_at, checksum, state) ` +
       "select $1, $2, $3::integer, $4::uuid, clock_timestamp(), $5, $6 " +
@@ -618,10 +554,9 @@ export const statements = (schema: string) => {
     purge: purge("idempotency", "recorded_at"),
     streamForward: streamPage("asc"),
     streamBackward: streamPage("desc"),
-    streamVersion,
     versionAt:
       `select coalesce((select e.version - 1 from ${table} e where e.stream = $1 and e.recorded_at > $2 ` +
-      `order by e.version limit 1), (${streamVersion}))`,
+      `order by e.version limit 1), (${load.streamVersion}))`,
     streams: streams(""),
     streamsBefore: streams(" and e.stream < $3"),
     names:

@@ -17,14 +17,14 @@ import * as GroupTelemetry from "./groupTelemetry.ts"
  * - `system`: whose reads they are, for those who look at spans.
  * - `most`: how many reads may share a round trip.
  * - `alone`: one read.
- * - `together`: several, with an answer for each; `undefined` when each has to be asked for alone, because what is wrong may
- *   be of one of them only. Its failure is the failure of each.
+ * - `together`: several, with an answer for each, which may be to read it alone after all: it is too much for company, or what
+ *   went wrong may be of one of them only. Its failure is the failure of each.
  */
 export interface Options<in R, A, E> {
   readonly system: StoreSystem
   readonly most: number
   readonly alone: (read: R) => Effect.Effect<A, E>
-  readonly together: (reads: NonEmptyReadonlyArray<R>) => Effect.Effect<ReadonlyArray<A> | undefined, E>
+  readonly together: (reads: NonEmptyReadonlyArray<R>) => Effect.Effect<ReadonlyArray<Effect.Effect<A, E>>, E>
 }
 
 /**
@@ -35,7 +35,7 @@ export interface Options<in R, A, E> {
 export const make = Effect.fnUntraced(function* <R, A, E>(
   options: Options<R, A, E>
 ): Effect.fn.Return<(read: R) => Effect.Effect<A, E>, never, Scope.Scope> {
-  const fork = yield* FiberSet.makeRuntime<never, ReadonlyArray<A> | undefined, E>()
+  const fork = yield* FiberSet.makeRuntime<never, ReadonlyArray<Effect.Effect<A, E>>, E>()
   let waiting: Array<Waiting<R, A, E>> = []
   let isClosed = false
 
@@ -63,15 +63,7 @@ export const make = Effect.fnUntraced(function* <R, A, E>(
           batch
         )
       ).addObserver((exit) => {
-        batch.forEach(({ read, resume }, i) => {
-          resume(
-            Exit.isFailure(exit)
-              ? Effect.failCause(exit.cause)
-              : exit.value === undefined
-                ? options.alone(read)
-                : Effect.succeed(exit.value[i]!)
-          )
-        })
+        batch.forEach(({ resume }, i) => resume(Exit.isFailure(exit) ? Effect.failCause(exit.cause) : exit.value[i]!))
       })
     }
   }

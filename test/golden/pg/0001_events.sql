@@ -116,7 +116,7 @@ declare
 begin
   select case when e.position > 0 then e.version else e.version - 1 end, case when e.position < 0 then 6 end
     into v_current, v_refusal
-    from "effect_decider".events e where e.stream = p_stream order by e.version desc limit 1;
+    from "effect_decider".events e where e.stream = p_stream and e.version > 0 order by e.version desc limit 1;
   v_current := coalesce(v_current, 0);
   if v_count = 0 then
     return (case when v_refusal is not null then v_refusal
@@ -196,7 +196,7 @@ begin
   if p_expected in (-1, -2) and p_id is not null and p_ids is null then
     -- A single event is no repeat if it is not the last one there. That is seen at once; all else is judged.
     select case when e.position > 0 and e.id <> p_id then e.version end, e.id into v_current, v_last_id
-      from "effect_decider".events e where e.stream = p_stream order by e.version desc limit 1;
+      from "effect_decider".events e where e.stream = p_stream and e.version > 0 order by e.version desc limit 1;
     v_current := coalesce(v_current, case when v_last_id is null and p_expected = -1 then 0 else -1 end);
   end if;
   loop
@@ -645,7 +645,7 @@ begin
   loop
     -- Sees what was committed up to now.
     select case when e.position > 0 then e.version else e.version - 1 end, e.position < 0 into v_version, v_is_closed
-      from "effect_decider".events e where e.stream = p_stream order by e.version desc limit 1;
+      from "effect_decider".events e where e.stream = p_stream and e.version > 0 order by e.version desc limit 1;
     if v_version is null or p_expected not in (v_version, -2) then
       return array[3, coalesce(v_version, 0)];
     elsif v_is_closed then
@@ -660,6 +660,25 @@ begin
       return array[0, v_version];
     end if;
   end loop;
+end
+$body$;
+
+create function "effect_decider".load_many(p_streams text[], p_afters integer[], p_limit integer) returns table (
+  r_load integer, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
+  r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
+) language plpgsql stable set plan_cache_mode = force_generic_plan as $body$
+-- Several streams, each with its first events after a version, and the number of the load before all else. Of each there is one
+-- row at least, which has the version when there are no events to have it.
+begin
+  return query
+    select l.n::integer, e.position, e.stream, coalesce(e.version, v.version), e.type, e.id, e.schema_version, e.tags, e.data::text, e.metadata::text, e.recorded_at
+      from unnest(p_streams, p_afters) with ordinality as l (stream, after, n),
+        lateral (select coalesce((select e.version from "effect_decider".events e where e.stream = l.stream and e.position > 0 and e.version > 0 order by e.version desc limit 1), 0) as version) v
+        left join lateral (
+          select * from "effect_decider".events e
+            where e.stream = l.stream and e.version > l.after and e.position > 0 order by e.version limit p_limit
+        ) e on true
+      order by l.n, e.version;
 end
 $body$;
 
