@@ -4,6 +4,7 @@
  */
 import { DateTime, Effect, Stream } from "effect"
 import { Criteria, ExpectedVersion, type NewEvent, Position, StreamVersion } from "effect-decider"
+import type { SqlClient } from "effect/sql/SqlClient"
 import { compare, type Contestant, loop, type Section } from "./measure.ts"
 import * as Pgbench from "./pgbench.ts"
 import { openStore, type PgDatabase, type Server, table } from "./postgres.ts"
@@ -72,6 +73,74 @@ const conditionally = (store: Store, courses: number, known: Array<Position.Posi
   }
 }
 
+/**
+ * The same by hand: tables of events and of their tags, and a function that locks the tag, looks, and inserts. It holds the
+ * condition against all who write by this function, and knows neither versions nor repeats; a read asks for no safe position.
+ */
+const byHand = Effect.fnUntraced(function* (sql: SqlClient) {
+  const statements = [
+    `create table by_hand (
+      position bigint generated always as identity primary key,
+      stream text not null, type text not null, id uuid not null, tags text[] not null,
+      data json not null, metadata json not null, recorded_at timestamptz not null default now())`,
+    'create table by_hand_tags (tag text collate "C", position bigint, primary key (tag, position))',
+    `insert into by_hand (stream, type, id, tags, data, metadata)
+      select stream, type, id, tags, data, metadata from ${table} order by position`,
+    "insert into by_hand_tags select unnest(tags), position from by_hand",
+    "vacuum analyze by_hand",
+    "vacuum analyze by_hand_tags",
+    `create function append_by_hand(
+      p_after bigint, p_stream text, p_type text, p_id uuid, p_tags text[], p_data json, p_metadata json
+    ) returns bigint language plpgsql as $$
+    declare
+      v_position bigint;
+    begin
+      if pg_advisory_xact_lock(hashtext(p_tags[1])) is null then end if;
+      if pg_advisory_xact_lock_shared(hashtext(p_tags[2])) is null then end if;
+      if exists (select from by_hand_tags where tag = p_tags[1] and position > p_after) then
+        return null;
+      end if;
+      insert into by_hand (stream, type, id, tags, data, metadata)
+        values (p_stream, p_type, p_id, p_tags, p_data, p_metadata) returning position into v_position;
+      insert into by_hand_tags select unnest(p_tags), v_position;
+      return v_position;
+    end $$`
+  ]
+  for (const statement of statements) {
+    yield* sql.unsafe(statement).unprepared
+  }
+  const [last] = yield* sql.unsafe("select max(position) from by_hand").values
+  return (courses: number) => {
+    const known = Array<unknown>(courses).fill(last![0])
+    return () => () => {
+      const course = Math.floor(Math.random() * courses)
+      const { data, id, metadata, tags, type } = tagged(course)
+      const read = sql.unsafe(
+        "select e.position, e.data::text from by_hand_tags t join by_hand e on e.position = t.position " +
+          "where t.tag = $1 and t.position > $2 order by t.position limit 1000",
+        [tags[0], known[course]]
+      ).values
+      return Effect.flatMap(read, (rows) =>
+        Effect.map(
+          sql.unsafe("select append_by_hand($1, $2, $3, $4, $5, $6, $7)", [
+            rows.at(-1)?.[0] ?? known[course],
+            streamOf(`${course}`),
+            type,
+            id,
+            tags,
+            JSON.stringify(data),
+            JSON.stringify(metadata)
+          ]).values,
+          ([row]) => {
+            known[course] = row![0] ?? known[course]
+            return row![0] !== null
+          }
+        )
+      )
+    }
+  }
+})
+
 export const conditions = (server: Server, { quick, rounds, seconds }: Plan): ReadonlyArray<Section> => {
   const events = quick ? 20_000 : 300_000
   const most = quick ? 50_000 : 1_000_000
@@ -107,6 +176,11 @@ export const conditions = (server: Server, { quick, rounds, seconds }: Plan): Re
           {
             name: "readPage of all events of the course, and append with a condition",
             run: loop({ callers, limit: { seconds } }, conditionally(database.store, courses))
+          },
+          {
+            name: "what is new and an append with a condition by hand, @effect/sql-pg",
+            kind: "floor",
+            run: loop({ callers, limit: { seconds } }, (yield* byHand(database.sql))(courses))
           }
         ]
         return yield* compare(Pgbench.version === undefined ? [insert, ...ours] : [pgbench, insert, ...ours], rounds)
