@@ -28,7 +28,11 @@ const onStreams = (
 export const hotStreams = (server: Server, { rounds, seconds }: Plan): ReadonlyArray<Section> => {
   const section = (
     title: string,
-    contestants: (by: { readonly hand: Execute; readonly us: Execute }) => readonly [Contestant, ...Array<Contestant>]
+    contestants: (by: {
+      readonly hand: Execute
+      readonly us: Execute
+      readonly once: Execute
+    }) => readonly [Contestant, ...Array<Contestant>]
   ): Section => ({
     title,
     unit: "commands/s",
@@ -38,7 +42,8 @@ export const hotStreams = (server: Server, { rounds, seconds }: Plan): ReadonlyA
         yield* database.sql.unsafe(createTable)
         const { execute } = yield* carts(database.store)
         const us: Execute = (id, item) => execute(id, item, { metadata: newMetadata() })
-        return yield* compare(contestants({ hand: byHand(database.sql), us }), rounds)
+        const once: Execute = (id, item) => execute(id, item, { metadata: newMetadata(), commandId: randomUUID() })
+        return yield* compare(contestants({ hand: byHand(database.sql), us, once }), rounds)
       })
     )
   })
@@ -56,9 +61,17 @@ export const hotStreams = (server: Server, { rounds, seconds }: Plan): ReadonlyA
       },
       { name: "by hand, 1 caller", kind: "floor", run: onStreams(hand, { callers: 1, streams: 1, seconds }) }
     ]),
-    section("Commands for 1,000 streams, 32 callers", ({ hand, us }) => [
+    section("Commands for 1,000 streams, 32 callers", ({ hand, once, us }) => [
       { name: "by hand (floor)", run: onStreams(hand, { callers: 32, streams: 1000, seconds }) },
-      { name: "CommandHandler.execute", run: onStreams(us, { callers: 32, streams: 1000, seconds }), bar: { ratio: 3 } }
+      {
+        name: "CommandHandler.execute",
+        run: onStreams(us, { callers: 32, streams: 1000, seconds }),
+        bar: { ratio: 3 }
+      },
+      {
+        name: "CommandHandler.execute, each with a commandId",
+        run: onStreams(once, { callers: 32, streams: 1000, seconds })
+      }
     ])
   ]
 }

@@ -125,7 +125,7 @@ describe("PgEventStore, conditions", () => {
               sql,
               "select effect_decider.append_many(array['none-1'], array[-1], array[1], array[1], " +
                 "array[gen_random_uuid()], array['Bulk'], array[1], null, array['{}'], array['{}'], " +
-                `${Array(10).fill("null").join(", ")}, ${each("1")}, ${each("0")}, ${lists})`
+                `${Array(10).fill("null").join(", ")}, ${each("1")}, ${each("0")}, ${lists}, null, null, null, null)`
             )
           }
         }

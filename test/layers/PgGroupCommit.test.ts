@@ -10,11 +10,17 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as MemoryEventStore from "../../src/layers/MemoryEventStore.ts"
-import type { Write } from "../../src/store/EventStore.ts"
+import type { IdempotencyRecord, Write } from "../../src/store/EventStore.ts"
 import { Any, Exact, type ExpectedVersion, NoStream, StreamExists } from "../../src/store/ExpectedVersion.ts"
 import * as Criteria from "../../src/store/Criteria.ts"
 import { origin, type Position } from "../../src/store/Position.ts"
-import { AppendConditionFailed, CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
+import {
+  AlreadyRecorded,
+  AppendConditionFailed,
+  CommitUnknown,
+  StoreUnavailable,
+  VersionConflict
+} from "../../src/store/StoreError.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Postgres from "../support/Postgres.ts"
 import { heldOpen, newEvent, newEvents, newStream, open, type Store, waiting, write } from "./fixtures/pg.ts"
@@ -92,7 +98,7 @@ describe("PgEventStore, group commit", () => {
     })
   )
 
-  it.live("the answers are those of a store that does one after the other, with conditions too", () =>
+  it.live("the answers are those of a store that does one after the other, with conditions and records too", () =>
     Effect.gen(function* () {
       const { sql, store } = yield* open(yield* Postgres.database)
       const model = yield* MemoryEventStore.make
@@ -100,9 +106,14 @@ describe("PgEventStore, group commit", () => {
       const tagged = () => newEvent({ tags: pick([[], [pick(tags)], [...new Set([pick(tags), pick(tags)])]]) })
       let appends = 0
       let forbidden = 0
+      let known = 0
       for (let round = 0; round < 20; round++) {
         const streams = range(40).map(() => newStream())
-        const asked: Array<readonly [write: Write, criteria: Criteria.Criteria | undefined]> = []
+        const asked: Array<{
+          readonly one: Write
+          readonly criteria: Criteria.Criteria | undefined
+          readonly idempotency: ReadonlyArray<IdempotencyRecord>
+        }> = []
         const expectations: ReadonlyArray<ExpectedVersion> = [Any, Any, NoStream, StreamExists, ...range(6).map(Exact)]
         const earlier = new Map<string, Array<Write>>()
         for (let n = 0; n < 300; n++) {
@@ -117,13 +128,27 @@ describe("PgEventStore, group commit", () => {
             Criteria.anyOf(item),
             Criteria.anyOf(item, { tags: [pick(tags)], types: ["Happened"] })
           ])
-          asked.push([one, Math.random() < 0.4 ? criteria : undefined])
+          const firstKey = pick(range(6))
+          const records = range(pick([1, 1, 2, 3])).map((key) => {
+            const outcome = { by: one.events[0]!.id }
+            return { key: `${stream} ${(firstKey + key) % 6}`, fingerprint: `${n}`, outcome }
+          })
+          const how = Math.random()
+          asked.push({
+            one,
+            criteria: how < 0.4 ? criteria : undefined,
+            // Not both, for who has both goes by itself and may pass others.
+            idempotency: how > 0.4 && how < 0.7 ? records : []
+          })
         }
         const appendTo =
           (to: Pick<Store, "append">, after: Position) =>
-          ([one, criteria]: (typeof asked)[number]) =>
+          ({ criteria, idempotency, one }: (typeof asked)[number]) =>
             Effect.result(
-              to.append(one, criteria === undefined ? {} : { condition: { failIfEventsMatch: criteria, after } })
+              to.append(one, {
+                idempotency,
+                ...(criteria !== undefined && { condition: { failIfEventsMatch: criteria, after } })
+              })
             )
         const expected = yield* Effect.forEach(asked, appendTo(model, yield* model.head))
         const actual = yield* concurrently(asked, appendTo(store, yield* store.head))
@@ -134,6 +159,12 @@ describe("PgEventStore, group commit", () => {
             onSuccess: ({ positions, ...rest }) => ({ ...rest, count: positions.length })
           })
         assert.deepStrictEqual(actual.map(comparable), expected.map(comparable))
+        const keys = asked.flatMap(({ idempotency }) => idempotency.map(({ key }) => key))
+        const records = (of: Pick<Store, "load">) =>
+          concurrently(keys, (idempotencyKey) =>
+            Effect.map(of.load(streams[0]!, { idempotencyKey }), ({ recorded }) => recorded)
+          )
+        assert.deepStrictEqual(yield* records(store), yield* records(model))
         for (const stream of streams) {
           const { events } = yield* model.load(stream)
           yield* isWhole(
@@ -146,8 +177,10 @@ describe("PgEventStore, group commit", () => {
         forbidden += actual.filter(
           (result) => Result.isFailure(result) && result.failure instanceof AppendConditionFailed
         ).length
+        known += actual.filter((result) => Result.isFailure(result) && result.failure instanceof AlreadyRecorded).length
       }
       assert.isAbove(forbidden, 100)
+      assert.isAbove(known, 100)
       // Fewer by far when nothing else runs.
       assert.isBelow(yield* commits(sql), appends * 0.8)
     })

@@ -28,17 +28,23 @@ describe("streams that are loaded together", () => {
       const { store } = yield* open(yield* Postgres.database)
       const lengths = [1, 2, 10, longest - 1, longest, longest + 1, 3 * longest]
       const streams = yield* Effect.forEach(lengths, (count) => streamOf(store, count))
+      const record = { key: "key", fingerprint: "of a command", outcome: { ok: true } }
+      yield* store.append(write(newStream(), Any, ...newEvents(1)), { idempotency: [record] })
       const closed = yield* streamOf(store, 5)
       yield* store.tombstone(closed)
       const uncommitted = yield* streamOf(store, 3)
       const held = yield* heldOpen(store, store.append(write(uncommitted, Any, ...newEvents(2))))
       const loads = [...streams, closed, uncommitted, newStream()].flatMap((stream) =>
-        [0, 1, 5, longest, 1_000].map((after) => store.load(stream, { after: StreamVersion.make(after) }))
+        [0, 1, 5, longest, 1_000].flatMap((after) =>
+          [undefined, "key", "none"].map((idempotencyKey) => store.load(stream, { after, idempotencyKey }))
+        )
       )
       const alone = yield* Effect.forEach(loads, (load) => load)
       assert.deepStrictEqual(yield* together(loads), alone)
       const [first] = alone
-      assert.deepStrictEqual([first!.version, first!.events.length], [1, 1])
+      assert.deepStrictEqual([first!.version, first!.events.length, first!.recorded], [1, 1, undefined])
+      assert.deepStrictEqual(alone.filter(({ recorded }) => recorded !== undefined).length, alone.length / 3)
+      assert.deepStrictEqual(alone[1]!.recorded, record)
       yield* held.commit
       const versions = (yield* together([store.load(uncommitted), store.load(closed)])).map(({ version }) => version)
       assert.deepStrictEqual(versions, [5, 5].map(StreamVersion.make))
@@ -80,7 +86,8 @@ describe("streams that are loaded together", () => {
       const { sql } = yield* open({ ...(yield* Postgres.database), maxConnections: 1 })
       const pages = Effect.forEach(
         [
-          "select count(*) from effect_decider.load_many(array['a-7', 'b-1', 'none-1'], array[0, 10, 0], 65)",
+          "select count(r_recorded) from effect_decider.load_many(array['a-7', 'b-1', 'none-1'], array[0, 10, 0], " +
+            "array['k7', null, 'none'], 65)",
           // What appends look at, too.
           "select effect_decider.judge('b-1', -1, array[gen_random_uuid()])"
         ],
@@ -95,9 +102,10 @@ describe("streams that are loaded together", () => {
             select 1 + n / 3000 as version, 'a-' || n % 3000 as stream from generate_series(1, 30000) n
             union all select n, 'b-1' from generate_series(1, 30000) n
           ) e`
+      yield* sql`insert into effect_decider.idempotency select 'k' || n, now(), '', '{}' from generate_series(1, 30000) n`
       // Not the first time, when some statements are planned that an empty table has no use for.
       const kept = yield* Effect.andThen(pages, pages)
-      yield* sql`vacuum analyze effect_decider.events`
+      yield* sql`vacuum analyze effect_decider.events, effect_decider.idempotency`
       const fresh = yield* Effect.andThen(sql`discard plans`, pages)
       // 75 events, of which some stand on a page together, and three or four pages for a look at an index.
       assert.isBelow(Math.max(...kept, ...fresh), 200, `${kept} ${fresh}`)
@@ -109,7 +117,7 @@ describe("streams that are loaded together", () => {
       const { sql, store } = yield* open({ ...(yield* Postgres.database), maxConnections: 4 })
       const streams = yield* Effect.forEach([1, 2, 3], (count) => streamOf(store, count))
       const loads = together(streams.map((stream) => Effect.exit(store.load(stream))))
-      yield* sql`alter function effect_decider.load_many(text[], integer[], integer) rename to gone`
+      yield* sql`alter function effect_decider.load_many(text[], integer[], text[], integer) rename to gone`
       assert.deepStrictEqual(
         (yield* loads).map((exit) => Exit.isSuccess(exit) && exit.value.version),
         [1, 2, 3].map(StreamVersion.make)

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
 import * as Pg from "../../src/layers/internal/pgPrimitives.ts"
 import type { IdempotencyRecord, Write } from "../../src/store/EventStore.ts"
 import { Any, Exact, NoStream, StreamExists } from "../../src/store/ExpectedVersion.ts"
@@ -199,6 +200,127 @@ describe("PgEventStore, idempotency records", () => {
         events.map((event) => event.position),
         written.positions[0]
       )
+    })
+  )
+
+  it.live("appends that come together share commits, each with its records or with nothing", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open(yield* Postgres.database)
+      const count = (rows: string) => Effect.map(sql.unsafe(`select ${rows}`).values, ([row]) => Number(row![0]))
+      const asked = Array.from({ length: 64 }, (_, i) => ({
+        stream: newStream(),
+        idempotency: Array.from({ length: 1 + (i % 3) }, newRecord)
+      }))
+      const append = ({ idempotency, stream }: (typeof asked)[number]) =>
+        Effect.result(store.append(write(stream, NoStream, ...newEvents(idempotency.length)), { idempotency }))
+      const all = Effect.forEach(asked, append, { concurrency: "unbounded" })
+      assert.isTrue((yield* all).every(Result.isSuccess))
+      assert.isAtMost(yield* count("count(distinct xmin::text) from effect_decider.events"), 10)
+      const records = asked.flatMap(({ idempotency }) => idempotency)
+      assert.strictEqual(yield* count("count(*) from effect_decider.idempotency"), records.length)
+      const last = asked[63]!
+      assert.deepStrictEqual(yield* recorded(store, last.idempotency[0]!.key), last.idempotency[0])
+
+      // Every second one is asked again, on another stream, beside new ones that are made.
+      const again = asked.map((one, i) => ({
+        stream: newStream(),
+        idempotency: i % 2 === 0 ? [newRecord(), ...one.idempotency] : [newRecord()]
+      }))
+      const results = yield* Effect.forEach(again, append, { concurrency: "unbounded" })
+      for (const [i, result] of results.entries()) {
+        assert.deepStrictEqual(
+          Result.isFailure(result) ? result.failure : undefined,
+          i % 2 === 0 ? new AlreadyRecorded({ ...again[i]!.idempotency[1]! }) : undefined
+        )
+      }
+      assert.strictEqual(yield* count("count(*) from effect_decider.idempotency"), records.length + 32)
+      assert.strictEqual(yield* count("count(distinct stream) from effect_decider.events"), 64 + 32)
+    })
+  )
+
+  it.live("a key that many want at once is that of one, and the others leave nothing", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const stores = [yield* open(config), yield* open(config)] as const
+      for (let round = 0; round < 10; round++) {
+        const wanted = newRecord()
+        const results = yield* Effect.forEach(
+          Array.from({ length: 60 }, (_, i) => ({
+            isWanted: i % 3 === 0,
+            stream: newStream(),
+            store: stores[i % 2]!.store
+          })),
+          ({ isWanted, store, stream }) =>
+            Effect.map(
+              Effect.result(
+                store.append(write(stream, NoStream, ...newEvents(2)), {
+                  idempotency: isWanted ? [newRecord(), wanted] : [newRecord()]
+                })
+              ),
+              (result) => ({ isWanted, stream, result })
+            ),
+          { concurrency: "unbounded" }
+        )
+        for (const { isWanted, result, stream } of results) {
+          assert.strictEqual(yield* stores[0].store.streamVersion(stream), Result.isSuccess(result) ? 2 : 0)
+          assert.deepStrictEqual(
+            Result.isFailure(result) ? result.failure : undefined,
+            isWanted && Result.isFailure(result) ? new AlreadyRecorded({ ...wanted }) : undefined
+          )
+        }
+        assert.lengthOf(
+          results.filter(({ isWanted, result }) => isWanted && Result.isSuccess(result)),
+          1
+        )
+      }
+      const [row] = yield* stores[0].sql`select count(*) from effect_decider.idempotency`.values
+      assert.strictEqual(Number(row![0]), 10 * (40 + 2))
+    })
+  )
+
+  it.live("who loses his stream to another process that had his key is told of the key, and not of the version", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const stores = [(yield* open(config)).store, (yield* open(config)).store]
+      for (const callers of [1, 40]) {
+        for (let round = 0; round < 20; round++) {
+          const asked = Array.from({ length: callers }, () => ({ stream: newStream(), record: newRecord() }))
+          const results = yield* Effect.forEach(
+            asked.flatMap((one) => stores.map((store) => ({ ...one, store }))),
+            ({ record, store, stream }) =>
+              Effect.result(store.append(write(stream, NoStream, newEvent()), { idempotency: [record] })),
+            { concurrency: "unbounded" }
+          )
+          for (const [i, { record }] of asked.entries()) {
+            const failures = results.slice(2 * i, 2 * i + 2).filter(Result.isFailure)
+            assert.deepStrictEqual(
+              failures.map(({ failure }) => failure),
+              [new AlreadyRecorded({ ...record })]
+            )
+          }
+        }
+      }
+    })
+  )
+
+  it.live("a key that an open transaction has holds up who wants it, and nobody else", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open(yield* Postgres.database)
+      const record = newRecord()
+      const holder = yield* heldOpen(
+        store,
+        store.append(write(newStream(), NoStream, newEvent()), { idempotency: [record] })
+      )
+      const append = (idempotency: IdempotencyRecord) =>
+        store.append(write(newStream(), NoStream, newEvent()), { idempotency: [idempotency] })
+      const stopped = yield* Effect.forkChild(Effect.result(append(record)), { startImmediately: true })
+      for (let i = 0; i < 3; i++) {
+        yield* Effect.forEach(Array.from({ length: 20 }), () => append(newRecord()), { concurrency: "unbounded" })
+      }
+      yield* waiting(sql, 1)
+      assert.isUndefined(stopped.pollUnsafe())
+      yield* holder.commit
+      assert.deepStrictEqual(yield* Fiber.join(stopped), Result.fail(new AlreadyRecorded({ ...record })))
     })
   )
 

@@ -18,10 +18,11 @@ describe("tagLocks", () => {
       expected: Any,
       events: ["a", "b"].map((tag) => newEvent({ tags: [tag, "c"] }))
     }
-    const member = Conditions.guarded(
-      Append.encode(write, false),
-      on(Criteria.anyOf({ tags: ["c"] }, { tags: ["c", "d"] }))
-    )!
+    const member = Conditions.guarded(Append.encode(write, false), {
+      condition: on(Criteria.anyOf({ tags: ["c"] }, { tags: ["c", "d"] })),
+      idempotency: [],
+      isRetry: false
+    })!
     assert.deepStrictEqual(member.guards, [lockOf("c")])
     assert.deepStrictEqual(member.shares, ["a", "b"].map(lockOf))
   })

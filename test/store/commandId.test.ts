@@ -15,8 +15,6 @@ import {
   StreamId,
   StreamVersion
 } from "effect-decider"
-import { WebCrypto } from "effect/crypto/WebCrypto"
-import { createHash } from "node:crypto"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
 import * as Pg from "../layers/fixtures/pg.ts"
 import { deafClient } from "../layers/fixtures/pgDeaf.ts"
@@ -67,10 +65,7 @@ const newId = () => `id ${ids++}`
 
 /** Hands something in, and lets it come as far as it can. */
 const fork = <A, E>(effect: Effect.Effect<A, E>) =>
-  Effect.tap(
-    Effect.forkChild(Effect.provideService(effect, WebCrypto, crypto), { startImmediately: true }),
-    () => settle
-  )
+  Effect.tap(Effect.forkChild(effect, { startImmediately: true }), () => settle)
 
 const violation = (stream: StreamId.StreamId, key: string) =>
   new StoreError.IdempotencyViolation({ stream, key, ids: [] })
@@ -667,11 +662,6 @@ const handlerOf = (store: Store, price: () => number) =>
     EventStore.EventStore,
     store
   )
-
-/** Hashes at once, where tests need to know what comes first; otherwise that is done elsewhere. */
-const crypto = {
-  subtle: { digest: (_: string, data: Uint8Array) => Promise.resolve(createHash("sha256").update(data).digest()) }
-} as unknown as (typeof WebCrypto)["Service"]
 
 const goldenIds: ReadonlyArray<string> = [
   "02eaef04-cef8-84b3-80db-f718d84b90b1",

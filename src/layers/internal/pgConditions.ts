@@ -17,30 +17,38 @@ import * as Tagged from "./tagged.ts"
 import * as TagLocks from "./tagLocks.ts"
 
 /**
- * A write with events, and the condition on which it may be made together with others, if it has any: all of its items have
- * tags. No event matches an item without its first tag, so that is what the write guards.
+ * A write with events that may be made together with others. Either the records that are stored with it, or the condition on
+ * which it is made, or neither. All items of the condition have tags, and no event matches an item without its first tag, so
+ * that is what the write guards.
  */
 export interface Guarded extends Append.Encoded, Claim {
   readonly condition: AppendCondition | undefined
   readonly items: ReadonlyArray<Tagged.Item>
+  readonly records: ReadonlyArray<Records.Encoded>
 }
 
 /**
- * A write that may be made together with others; `undefined` when its condition is about more than some tags.
+ * A write that may be made together with others; `undefined` when its condition is about more than some tags, or when there is
+ * more to be said of its records than what a batch answers.
  */
-export const guarded = (encoded: Append.Encoded, condition: AppendCondition | undefined): Guarded | undefined => {
+export const guarded = (
+  encoded: Append.Encoded,
+  { condition, idempotency, isRetry }: AppendAllOptions
+): Guarded | undefined => {
   const items = condition === undefined ? none : Tagged.itemsOf(condition.failIfEventsMatch)
-  if (items === undefined) {
+  if (items === undefined || (idempotency.length > 0 && (isRetry || condition !== undefined))) {
     return undefined
   }
+  const records = idempotency.length === 0 ? none : idempotency.map(Records.encode)
   const { events } = encoded.write
   const tags = events.length === 1 ? events[0]!.tags : events.flatMap(({ tags }) => tags)
   const guards = once(items.map(lockOfItem))
   return {
     ...encoded,
-    bytes: encoded.bytes + sizeOf(items),
+    bytes: encoded.bytes + sizeOf(items) + Records.sizeOf(records),
     condition,
     items,
+    records,
     shares: once(tags.map(TagLocks.lockOf)).filter((lock) => !guards.includes(lock)),
     guards
   }
@@ -64,12 +72,13 @@ const lengthOf = (names: ReadonlyArray<string> | undefined): number =>
   names === undefined ? 0 : names.reduce((sum, name) => sum + name.length, 0)
 
 /**
- * The further parameters of the function for a batch: the locks, each once for every write that has it, and the items one by
- * one.
+ * The further parameters of the function for a batch: the locks, each once for every write that has it, the items one by one,
+ * and the records.
  */
 export const batch = (members: ReadonlyArray<Guarded>): ReadonlyArray<unknown> => [
   ...batchLocks(members),
-  ...batchItems(members)
+  ...batchItems(members),
+  ...Records.batch(members)
 ]
 
 const batchLocks = (members: ReadonlyArray<Guarded>): ReadonlyArray<unknown> => {

@@ -49,10 +49,11 @@ export interface Queries {
   readonly toEvents: (operation: string, found: Found) => Effect.Effect<Rows.Events, StoreUnavailable>
 }
 
-/** A load of all there is after a version. */
+/** A load of all there is after a version, and perhaps of a record. */
 interface Tail {
   readonly stream: StreamId
   readonly after: number
+  readonly idempotencyKey: string | undefined
 }
 
 /**
@@ -78,15 +79,17 @@ export const make = Effect.fnUntraced(function* (
       }
     })
 
-  const alone = ({ after, stream }: Tail): Effect.Effect<StoredStream, ReadError> =>
-    Effect.flatMap(rows("load", sql.unsafe(text.load, [stream, after])), toStream)
-
-  const withKeys = (stream: StreamId, { after, idempotencyKey, snapshotKey, upTo }: LoadStreamOptions) => {
+  const alone = ({ after, idempotencyKey, stream }: Tail): Effect.Effect<StoredStream, ReadError> => {
     const statement =
-      snapshotKey !== undefined || upTo !== StreamVersion.max
-        ? sql.unsafe(text.loadPart, [stream, after, upTo, snapshotKey ?? null, idempotencyKey ?? null])
+      idempotencyKey === undefined
+        ? sql.unsafe(text.load, [stream, after])
         : sql.unsafe(text.loadRecorded, [stream, after, idempotencyKey])
     return Effect.flatMap(rows("load", statement), toStream)
+  }
+
+  const part = (stream: StreamId, { after, idempotencyKey, snapshotKey, upTo }: LoadStreamOptions) => {
+    const parameters = [stream, after, upTo, snapshotKey ?? null, idempotencyKey ?? null]
+    return Effect.flatMap(rows("load", sql.unsafe(text.loadPart, parameters)), toStream)
   }
 
   // Never in a transaction, which has a connection of its own.
@@ -108,6 +111,10 @@ export const make = Effect.fnUntraced(function* (
               tails.map(({ after }) => after),
               PgTypes.OID.int4
             ),
+            array(
+              tails.map(({ idempotencyKey }) => idempotencyKey ?? null),
+              PgTypes.OID.text
+            ),
             longest + 1
           ])
         ),
@@ -115,11 +122,11 @@ export const make = Effect.fnUntraced(function* (
       )
   })
 
-  return (stream, options) =>
-    options.snapshotKey !== undefined || options.idempotencyKey !== undefined || options.upTo !== StreamVersion.max
-      ? withKeys(stream, options)
+  return (stream, { after, idempotencyKey, snapshotKey, upTo }) =>
+    snapshotKey !== undefined || upTo !== StreamVersion.max
+      ? part(stream, { after, idempotencyKey, snapshotKey, upTo })
       : Effect.withFiber((fiber) => {
-          const tail = { stream, after: options.after }
+          const tail = { stream, after, idempotencyKey }
           return Transaction.isInside(sql, fiber) ? alone(tail) : together(tail)
         })
 })
@@ -137,6 +144,12 @@ const isCut = (found: Found): boolean => found.length > longest
  */
 export const versionOf = (s: string, stream: string): string =>
   `coalesce((select e.version from ${s}.events e where e.stream = ${stream} and e.position > 0 ${lastOne}), 0)`
+
+// The last row, or the only one, has what there is one of.
+const once = (value: string): string => `case when coalesce(e.version, v.version) = v.version then ${value} end`
+
+const record = (s: string, key: string): string =>
+  once(`(select json_build_array(r.key, r.fingerprint, r.outcome)::text from ${s}.idempotency r where r.key = ${key})`)
 
 // A row without an event has the version of its stream, too.
 const columns = Rows.columns.replace("e.version", "coalesce(e.version, v.version)")
@@ -159,16 +172,16 @@ const toSnapshot = (snapshot: unknown, state: unknown): StoredSnapshot => {
  * The function that loads several streams.
  */
 export const functions = (s: string): ReadonlyArray<string> => [
-  `create function ${s}.load_many(p_streams text[], p_afters integer[], p_limit integer) returns table (
+  `create function ${s}.load_many(p_streams text[], p_afters integer[], p_keys text[], p_limit integer) returns table (
   r_load integer, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
-  r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
+  r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz, r_recorded text
 ) language plpgsql stable set plan_cache_mode = force_generic_plan as ${body(`
 -- Several streams, each with its first events after a version, and the number of the load before all else. Of each there is one
--- row at least, which has the version when there are no events to have it.
+-- row at least, which has the version when there are no events to have it; the last one has the record of the key too, if any.
 begin
   return query
-    select l.n::integer, ${columns}
-      from unnest(p_streams, p_afters) with ordinality as l (stream, after, n),
+    select l.n::integer, ${columns}, ${record(s, "l.key")}
+      from unnest(p_streams, p_afters, p_keys) with ordinality as l (stream, after, key, n),
         lateral (select ${versionOf(s, "l.stream")} as version) v
         left join lateral (
           select * from ${s}.events e
@@ -188,16 +201,9 @@ export const statements = (schema: string) => {
     `select ${columns} from (select ${part.version} as version) v ${part.snapshot}` +
     `left join lateral (select * from ${table} e ` +
     `where e.stream = $1 and ${part.events} and e.position > 0 order by e.version) e on true`
-  // The last row, or the only one, has what there is one of.
-  const once = (value: string) => `case when coalesce(e.version, v.version) = v.version then ${value} end`
-  const record = (key: string) =>
-    once(
-      "(select json_build_array(r.key, r.fingerprint, r.outcome)::text " +
-        `from ${schema}.idempotency r where r.key = ${key})`
-    )
   // Up to version $3, and from the snapshot on with key $4, which counts as long as its last event is there.
   const loadPart = load(
-    `${columns}, ${record("$5")}, ` +
+    `${columns}, ${record(schema, "$5")}, ` +
       `${once("case when s.version > 0 then json_build_array(s.version, s.position::text, s.event_id, s.checksum)::text end")}, ` +
       once("s.state"),
     {
@@ -213,8 +219,8 @@ export const statements = (schema: string) => {
     streamVersion: `select ${lastVersion}`,
     // One row at least, which has the version when there are no events to have it.
     load: load(columns),
-    loadRecorded: load(`${columns}, ${record("$3")}`),
+    loadRecorded: load(`${columns}, ${record(schema, "$3")}`),
     loadPart,
-    loadMany: `select * from ${schema}.load_many($1, $2, $3)`
+    loadMany: `select * from ${schema}.load_many($1, $2, $3, $4)`
   }
 }

@@ -165,10 +165,12 @@ end`)}`,
   p_stream text, p_expected integer, p_in_transaction boolean,
   p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
-  p_locks integer[]
+  p_locks integer[], p_keys text[], p_fingerprints text[], p_outcomes text[]
 ) returns bigint[] language plpgsql volatile as ${body(`
 -- One write: its first event, if it has any, and the further ones. Answers the status and the version of its verdict, and
--- the positions. Never fails for a lost race, so a surrounding transaction stays usable. The caller may have its locks already.
+-- the positions. Never fails for a lost race for a stream, so a surrounding transaction stays usable. The caller may have its
+-- locks already. With idempotency records, which need events, the answer is null when a key is recorded: append_recorded has
+-- more to say then, and also when this fails for a lost race for a key.
 declare
   -- The version to write after; -1 when the stream must be looked at first.
   v_current integer := p_expected;
@@ -178,7 +180,11 @@ declare
   v_verdict ${s}.verdict;
   v_last_id uuid;
   v_lock integer;
+  v_added integer;
 begin
+  if p_keys is not null and exists (select ${recorded(s, "p_keys")}) then
+    return null;
+  end if;
   if p_id is not null then
     ${Tagging.takeLocks(s)}
     ${enter(s)}
@@ -196,6 +202,10 @@ begin
       select j.status, j.version, j.positions into v_verdict
         from ${s}.judge(p_stream, p_expected, case when p_id is null then '{}' else p_id || coalesce(p_ids, '{}') end) j;
       if v_verdict.status <> 0 then
+        -- Who was first on the stream may have been first with a key.
+        if p_keys is not null and exists (select ${recorded(s, "p_keys")}) then
+          return null;
+        end if;
         return array[v_verdict.status, v_verdict.version]::bigint[] || v_verdict.positions;
       end if;
       v_current := v_verdict.version;
@@ -212,6 +222,13 @@ begin
       returning position, recorded_at into v_position, v_at;
     if found and p_tags <> '{}' then
       insert into ${s}.tags (tag, position, type) select t.tag, v_position, p_type from unnest(p_tags) as t (tag);
+    end if;
+    if v_position is not null and p_keys is not null then
+      ${addRecords(s, "p_keys, p_fingerprints, p_outcomes", "key, fingerprint, outcome")};
+      get diagnostics v_added = row_count;
+      if v_added < cardinality(p_keys) then
+        ${lostKey}
+      end if;
     end if;
     if v_position is not null and p_ids is null then
       return array[0, v_current + 1, v_position];
@@ -239,7 +256,8 @@ end`)}`,
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
   p_writes integer[], p_further_streams text[], p_further_ids uuid[], p_further_types text[], p_further_schema_versions integer[],
   p_further_tag_lists text[], p_further_datas text[], p_further_metadatas text[],
-  p_locks integer[], p_lock_writes integer[], p_guarded integer[], p_afters bigint[], p_item_tags text[], p_item_types text[]
+  p_locks integer[], p_lock_writes integer[], p_guarded integer[], p_afters bigint[], p_item_tags text[], p_item_types text[],
+  p_keys text[], p_fingerprints text[], p_outcomes text[], p_key_writes integer[]
 ) returns setof bigint[] language plpgsql volatile as ${body(`
 -- Writes to different streams, each for itself, in one transaction that has nothing else. Answers for each, in their order,
 -- the status and the version of its verdict, and the positions; status 5 says that it must go alone, because it would wait
@@ -247,7 +265,8 @@ end`)}`,
 -- per write, the further ones of all writes one after the other, from p_starts on, each with the number of its write.
 -- Conditions stand likewise, item by item, each with the number of the write it guards, and every item has a tag. Nothing
 -- that an item's first tag has may be among the other writes. Where an event matches, the write is not made: it answers what
--- there is to say anyway, or the status 7 and the position of the event.
+-- there is to say anyway, or the status 7 and the position of the event. Idempotency records stand likewise, each with the
+-- number of the write it is stored with; who has a key that is recorded goes alone, and when the race for a key is lost, all fails.
 --
 -- No join of arrays, for their sizes are unknown when it is planned, and it would take quadratic time. And no look-ups but
 -- lateral ones with a limit, for these alone never become a scan of the table.
@@ -270,6 +289,8 @@ declare
   v_match bigint;
   -- By the numbers of the writes, where there is any.
   v_matches bigint[];
+  -- Whose key was recorded by who was first on their stream.
+  v_recorded integer[];
 begin
   -- Both until the end of this transaction, which is the end of this call. Plans made anew for each size of batch would be
   -- no better, and take a third of the time of a small one.
@@ -281,6 +302,9 @@ begin
   if ${lowWaterLock(s)} is null then end if;
   -- Sees what was committed before the locks were there, and nothing that matches can be committed any more.
   ${Tagging.matchBatch(s)}
+  if p_keys is not null then
+    v_waiting := v_waiting || array(select k.write ${recorded(s, "p_keys, p_key_writes", "key, write")});
+  end if;
   -- One moment for all. What expects a version need not be judged if the one after it is free; the version itself must be
   -- there, though, and be recorded before positions are drawn, so that these increase. And what expects none is no repeat if
   -- its single event is not the last one there. All else is judged, which costs more.
@@ -373,10 +397,19 @@ begin
           unnest(w.tags::text[]) as t (tag)
         where v_made is null or v_made[w.write];
   end if;
+  if p_keys is not null then
+    ${addRecords(s, "p_keys, p_fingerprints, p_outcomes, p_key_writes", "key, fingerprint, outcome, write", "where v_made is null or v_made[r.write]")};
+    get diagnostics v_one = row_count;
+    if v_one < (select count(*) from unnest(p_key_writes) as r (write) where v_made is null or v_made[r.write]) then
+      ${lostKey}
+    elsif v_made is not null then
+      v_recorded := array(select k.write ${recorded(s, "p_keys, p_key_writes", "key, write")} where not v_made[k.write]);
+    end if;
+  end if;
   return query
     select case when v_made is null or v_made[w.n]
           then array[0, w.version + w.count, w.position] || v_further[w.start : w.start + w.count - 2]
-        when w.status = 0 then array[5, w.version]::bigint[]
+        when w.status = 0 or w.n = any(v_recorded) then array[5, w.version]::bigint[]
         when w.status = 7 then array[7]::bigint[] || w.positions
         else array[w.status, w.version]::bigint[] || w.positions end
       from unnest(v_verdicts, p_counts, p_starts, v_positions) with ordinality
@@ -479,6 +512,25 @@ begin
 end`)}`
 ]
 
+// The keys of a list that are recorded. Key by key: a plan for all at once, made while the table is small, would go on to scan it
+// when it is large.
+const recorded = (s: string, lists: string, columns = "key"): string =>
+  `from unnest(${lists}) as k (${columns}), lateral (select from ${s}.idempotency r where r.key = k.key limit 1) r`
+
+// Waits for a transaction that adds one of the keys, in their order, so that two appends never wait for each other.
+const addRecords = (s: string, lists: string, columns: string, where = ""): string =>
+  `insert into ${s}.idempotency (key, recorded_at, fingerprint, outcome)
+      select r.key, date_trunc('milliseconds', clock_timestamp()), r.fingerprint, r.outcome::json
+        from unnest(${lists}) as r (${columns}) ${where} order by r.key collate "C"
+      on conflict on constraint idempotency_key_key do nothing`
+
+/**
+ * The state of an append that is taken back since another one recorded a key of it meanwhile.
+ */
+export const keyLost = "ED002"
+
+const lostKey = `raise exception 'lost the race for an idempotency key' using errcode = '${keyLost}';`
+
 const recording = (s: string): ReadonlyArray<string> => [
   `create table ${s}.idempotency (
   key text collate "C" not null,
@@ -517,19 +569,14 @@ begin
         from ${s}.append_all(p_streams, p_expected, p_counts, p_in_transaction, p_writes,
           p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, p_locks) with ordinality as a (answer, n);
       if not exists (select from unnest(v_verdicts) v where v.status > 1) then
-        -- Waits for a transaction that adds one of the keys, in their order, so that two appends never wait for each other.
-        insert into ${s}.idempotency (key, recorded_at, fingerprint, outcome)
-          select r.key, date_trunc('milliseconds', clock_timestamp()), r.fingerprint, r.outcome::json
-            from unnest(p_keys, p_fingerprints, p_outcomes) as r (key, fingerprint, outcome)
-            order by r.key collate "C"
-          on conflict on constraint idempotency_key_key do nothing;
+        ${addRecords(s, "p_keys, p_fingerprints, p_outcomes", "key, fingerprint, outcome")};
         get diagnostics v_added = row_count;
         if v_added < cardinality(p_keys) then
-          raise exception 'lost the race for an idempotency key' using errcode = 'ED002';
+          ${lostKey}
         end if;
         exit;
       end if;
-    exception when sqlstate 'ED002' then
+    exception when sqlstate '${keyLost}' then
       -- Everything of this round is taken back, the low-water lock included. The next one sees who won.
       v_verdicts := null;
     end;

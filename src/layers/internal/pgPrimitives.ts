@@ -30,6 +30,7 @@ import * as Append from "./pgAppend.ts"
 import * as Conditions from "./pgConditions.ts"
 import * as Import from "./pgImport.ts"
 import type { Changes } from "./pgChanges.ts"
+import { keyLost } from "./pgMigrations.ts"
 import { identifier } from "./pgNames.ts"
 import * as Load from "./pgLoad.ts"
 import * as ReadTogether from "./readTogether.ts"
@@ -261,16 +262,6 @@ export const make = Effect.fnUntraced(function* (
     )
   }
 
-  const alone = (one: Append.Encoded, condition?: AppendCondition) =>
-    Effect.map(
-      condition === undefined
-        ? Effect.flatMap(committed(sql.unsafe(text.append, Append.single(one, false)).values), ([row]) =>
-            Append.answer([one], [row![0] as Append.Row], idsAfter)
-          )
-        : appendIf(one, condition, false),
-      ([written]) => written!
-    )
-
   const appendConditional = (
     encoded: Arr.NonEmptyReadonlyArray<Append.Encoded>,
     condition: AppendCondition,
@@ -291,7 +282,7 @@ export const make = Effect.fnUntraced(function* (
     )
   }
 
-  // By itself: records are rare beside events, and a batch with them would have to be judged twice.
+  // Whatever there is to say of records. That all is well, which it mostly is, batches and the function for one write say sooner.
   const appendRecorded = (
     encoded: Arr.NonEmptyReadonlyArray<Append.Encoded>,
     options: AppendAllOptions,
@@ -312,6 +303,37 @@ export const make = Effect.fnUntraced(function* (
         )
     )
   }
+
+  const appendSingle = (one: Append.Encoded, inTransaction: boolean, records: ReadonlyArray<Records.Encoded> = []) =>
+    sql.unsafe(text.append, [...Append.single(one, inTransaction), ...Records.columns(records)]).values
+
+  const appendPlain = (one: Append.Encoded) =>
+    Effect.flatMap(committed(appendSingle(one, false)), ([row]) =>
+      Append.answer([one], [row![0] as Append.Row], idsAfter)
+    )
+
+  const appendWithRecords = (one: Append.Encoded, records: ReadonlyArray<Records.Encoded>) =>
+    Effect.flatMap(
+      Effect.catchIf(
+        appendSingle(one, false, records),
+        (error) => Failure.code(error) === keyLost,
+        () => Effect.succeed([[null]])
+      ).pipe(committed),
+      ([row]) =>
+        row![0] === null
+          ? appendRecorded([one], { idempotency: records.map(({ record }) => record), isRetry: false }, false)
+          : Append.answer([one], [row![0] as Append.Row], idsAfter)
+    )
+
+  const alone = (one: Conditions.Guarded) =>
+    Effect.map(
+      one.condition !== undefined
+        ? appendIf(one, one.condition, false)
+        : one.records.length > 0
+          ? appendWithRecords(one, one.records)
+          : appendPlain(one),
+      ([written]) => written!
+    )
 
   const purge = (operation: string, statement: string, before: number) =>
     Effect.withFiber<number, TransactionError>((fiber) => {
@@ -340,7 +362,7 @@ export const make = Effect.fnUntraced(function* (
         ),
         announced
       ),
-    alone: (one) => announced(alone(one, one.condition))
+    alone: (one) => announced(alone(one))
   })
 
   return {
@@ -350,8 +372,8 @@ export const make = Effect.fnUntraced(function* (
         const inTransaction = Transaction.isInside(sql, fiber)
         const encoded = Arr.map(writes, (write) => Append.encode(write, options.isRetry))
         const [first] = encoded
-        if (!inTransaction && encoded.length === 1 && first.events.length > 0 && options.idempotency.length === 0) {
-          const member = Conditions.guarded(first, options.condition)
+        if (!inTransaction && encoded.length === 1 && first.events.length > 0) {
+          const member = Conditions.guarded(first, options)
           if (member !== undefined) {
             return Effect.map(appendOne(member), (written) => [written])
           }
@@ -365,14 +387,14 @@ export const make = Effect.fnUntraced(function* (
         }
         if (!inTransaction && encoded.length === 1) {
           // Without events there is nothing to commit together.
-          return Effect.map(alone(first), (written) => [written])
+          return appendPlain(first)
         }
         // In a transaction a check holds until its end, which only the function for several writes sees to.
-        const statement =
+        const values =
           encoded.length === 1 && first.events.length > 0
-            ? sql.unsafe(text.append, Append.single(first, inTransaction))
-            : sql.unsafe(text.appendAll, Append.several(encoded, inTransaction))
-        const append = Effect.flatMap(inTransaction ? joined(statement.values) : committed(statement.values), (found) =>
+            ? appendSingle(first, inTransaction)
+            : sql.unsafe(text.appendAll, Append.several(encoded, inTransaction)).values
+        const append = Effect.flatMap(inTransaction ? joined(values) : committed(values), (found) =>
           Append.answer(
             encoded,
             found.map(([row]) => row as Append.Row),
@@ -531,8 +553,8 @@ export const statements = (schema: string) => {
   }
   return {
     table,
-    append: call("append", 16),
-    appendMany: call("append_many", 24),
+    append: call("append", 19),
+    appendMany: call("append_many", 28),
     appendAll: call("append_all", 12),
     tombstone: call("tombstone", 2),
     appendRecorded: call("append_recorded", 16).replace("select", "select * from"),

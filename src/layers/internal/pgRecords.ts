@@ -13,16 +13,55 @@ import * as Append from "./pgAppend.ts"
 import * as Rows from "./pgRows.ts"
 
 /**
+ * A record, and its outcome as it is sent.
+ */
+export interface Encoded {
+  readonly record: IdempotencyRecord
+  readonly outcome: string
+}
+
+export const encode = (record: IdempotencyRecord): Encoded => ({ record, outcome: JSON.stringify(record.outcome) })
+
+/**
+ * About how many bytes records are.
+ */
+export const sizeOf = (records: ReadonlyArray<Encoded>): number =>
+  records.reduce((sum, { outcome, record }) => sum + record.key.length + record.fingerprint.length + outcome.length, 0)
+
+/**
+ * The further parameters of the function for one write: its records, if it has any.
+ */
+export const columns = (records: ReadonlyArray<Encoded>): ReadonlyArray<unknown> =>
+  records.length === 0
+    ? noColumns
+    : [
+        texts(records.map(({ record }) => record.key)),
+        texts(records.map(({ record }) => record.fingerprint)),
+        texts(records.map(({ outcome }) => outcome))
+      ]
+
+/**
+ * The further parameters of the function for a batch: the records, each with the number of its write.
+ */
+export const batch = (members: ReadonlyArray<{ readonly records: ReadonlyArray<Encoded> }>): ReadonlyArray<unknown> => {
+  const owners = members.flatMap(({ records }, i) => records.map(() => i + 1))
+  return [
+    ...columns(owners.length === 0 ? [] : members.flatMap(({ records }) => records)),
+    Append.array(owners.length === 0 ? null : owners, PgTypes.OID.int4)
+  ]
+}
+
+/**
  * The further parameters of the function for writes with records.
  */
-export const parameters = ({ idempotency, isRetry }: AppendAllOptions): ReadonlyArray<unknown> => [
-  texts(idempotency.map((record) => record.key)),
-  texts(idempotency.map((record) => record.fingerprint)),
-  texts(idempotency.map((record) => JSON.stringify(record.outcome))),
-  isRetry
-]
+export const parameters = ({ idempotency, isRetry }: AppendAllOptions): ReadonlyArray<unknown> => {
+  const records = idempotency.map(encode)
+  return [...columns(records), isRetry]
+}
 
-const texts = (values: ReadonlyArray<string>) => Append.array(values, PgTypes.OID.text)
+const texts = (values: ReadonlyArray<string> | null) => Append.array(values, PgTypes.OID.text)
+
+const noColumns = [texts(null), texts(null), texts(null)]
 
 /**
  * A record that comes as a JSON array, in one text that the client cannot shorten.

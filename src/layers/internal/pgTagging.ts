@@ -200,7 +200,7 @@ begin
   end if;
   if v_match is null then
     return ${s}.append(p_stream, p_expected, p_in_transaction, p_id, p_type, p_schema_version, p_tags, p_data, p_metadata,
-      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, null);
+      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, null, null, null, null);
   end if;
   select j.status, j.version, j.positions into v_verdict from ${s}.judge(p_stream, p_expected, p_id || coalesce(p_ids, '{}')) j;
   return case when v_verdict.status = 0 then array[7, v_match]

@@ -157,10 +157,12 @@ create function "effect_decider".append(
   p_stream text, p_expected integer, p_in_transaction boolean,
   p_id uuid, p_type text, p_schema_version integer, p_tags text[], p_data json, p_metadata json,
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
-  p_locks integer[]
+  p_locks integer[], p_keys text[], p_fingerprints text[], p_outcomes text[]
 ) returns bigint[] language plpgsql volatile as $body$
 -- One write: its first event, if it has any, and the further ones. Answers the status and the version of its verdict, and
--- the positions. Never fails for a lost race, so a surrounding transaction stays usable. The caller may have its locks already.
+-- the positions. Never fails for a lost race for a stream, so a surrounding transaction stays usable. The caller may have its
+-- locks already. With idempotency records, which need events, the answer is null when a key is recorded: append_recorded has
+-- more to say then, and also when this fails for a lost race for a key.
 declare
   -- The version to write after; -1 when the stream must be looked at first.
   v_current integer := p_expected;
@@ -170,7 +172,11 @@ declare
   v_verdict "effect_decider".verdict;
   v_last_id uuid;
   v_lock integer;
+  v_added integer;
 begin
+  if p_keys is not null and exists (select from unnest(p_keys) as k (key), lateral (select from "effect_decider".idempotency r where r.key = k.key limit 1) r) then
+    return null;
+  end if;
   if p_id is not null then
     if p_locks is not null then
     foreach v_lock in array p_locks loop
@@ -206,6 +212,10 @@ begin
       select j.status, j.version, j.positions into v_verdict
         from "effect_decider".judge(p_stream, p_expected, case when p_id is null then '{}' else p_id || coalesce(p_ids, '{}') end) j;
       if v_verdict.status <> 0 then
+        -- Who was first on the stream may have been first with a key.
+        if p_keys is not null and exists (select from unnest(p_keys) as k (key), lateral (select from "effect_decider".idempotency r where r.key = k.key limit 1) r) then
+          return null;
+        end if;
         return array[v_verdict.status, v_verdict.version]::bigint[] || v_verdict.positions;
       end if;
       v_current := v_verdict.version;
@@ -222,6 +232,16 @@ begin
       returning position, recorded_at into v_position, v_at;
     if found and p_tags <> '{}' then
       insert into "effect_decider".tags (tag, position, type) select t.tag, v_position, p_type from unnest(p_tags) as t (tag);
+    end if;
+    if v_position is not null and p_keys is not null then
+      insert into "effect_decider".idempotency (key, recorded_at, fingerprint, outcome)
+      select r.key, date_trunc('milliseconds', clock_timestamp()), r.fingerprint, r.outcome::json
+        from unnest(p_keys, p_fingerprints, p_outcomes) as r (key, fingerprint, outcome)  order by r.key collate "C"
+      on conflict on constraint idempotency_key_key do nothing;
+      get diagnostics v_added = row_count;
+      if v_added < cardinality(p_keys) then
+        raise exception 'lost the race for an idempotency key' using errcode = 'ED002';
+      end if;
     end if;
     if v_position is not null and p_ids is null then
       return array[0, v_current + 1, v_position];
@@ -250,7 +270,8 @@ create function "effect_decider".append_many(
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
   p_writes integer[], p_further_streams text[], p_further_ids uuid[], p_further_types text[], p_further_schema_versions integer[],
   p_further_tag_lists text[], p_further_datas text[], p_further_metadatas text[],
-  p_locks integer[], p_lock_writes integer[], p_guarded integer[], p_afters bigint[], p_item_tags text[], p_item_types text[]
+  p_locks integer[], p_lock_writes integer[], p_guarded integer[], p_afters bigint[], p_item_tags text[], p_item_types text[],
+  p_keys text[], p_fingerprints text[], p_outcomes text[], p_key_writes integer[]
 ) returns setof bigint[] language plpgsql volatile as $body$
 -- Writes to different streams, each for itself, in one transaction that has nothing else. Answers for each, in their order,
 -- the status and the version of its verdict, and the positions; status 5 says that it must go alone, because it would wait
@@ -258,7 +279,8 @@ create function "effect_decider".append_many(
 -- per write, the further ones of all writes one after the other, from p_starts on, each with the number of its write.
 -- Conditions stand likewise, item by item, each with the number of the write it guards, and every item has a tag. Nothing
 -- that an item's first tag has may be among the other writes. Where an event matches, the write is not made: it answers what
--- there is to say anyway, or the status 7 and the position of the event.
+-- there is to say anyway, or the status 7 and the position of the event. Idempotency records stand likewise, each with the
+-- number of the write it is stored with; who has a key that is recorded goes alone, and when the race for a key is lost, all fails.
 --
 -- No join of arrays, for their sizes are unknown when it is planned, and it would take quadratic time. And no look-ups but
 -- lateral ones with a limit, for these alone never become a scan of the table.
@@ -281,6 +303,8 @@ declare
   v_match bigint;
   -- By the numbers of the writes, where there is any.
   v_matches bigint[];
+  -- Whose key was recorded by who was first on their stream.
+  v_recorded integer[];
 begin
   -- Both until the end of this transaction, which is the end of this call. Plans made anew for each size of batch would be
   -- no better, and take a third of the time of a small one.
@@ -325,6 +349,9 @@ begin
     loop
       v_matches[v_write] := v_match;
     end loop;
+  end if;
+  if p_keys is not null then
+    v_waiting := v_waiting || array(select k.write from unnest(p_keys, p_key_writes) as k (key, write), lateral (select from "effect_decider".idempotency r where r.key = k.key limit 1) r);
   end if;
   -- One moment for all. What expects a version need not be judged if the one after it is free; the version itself must be
   -- there, though, and be recorded before positions are drawn, so that these increase. And what expects none is no repeat if
@@ -439,10 +466,22 @@ begin
           unnest(w.tags::text[]) as t (tag)
         where v_made is null or v_made[w.write];
   end if;
+  if p_keys is not null then
+    insert into "effect_decider".idempotency (key, recorded_at, fingerprint, outcome)
+      select r.key, date_trunc('milliseconds', clock_timestamp()), r.fingerprint, r.outcome::json
+        from unnest(p_keys, p_fingerprints, p_outcomes, p_key_writes) as r (key, fingerprint, outcome, write) where v_made is null or v_made[r.write] order by r.key collate "C"
+      on conflict on constraint idempotency_key_key do nothing;
+    get diagnostics v_one = row_count;
+    if v_one < (select count(*) from unnest(p_key_writes) as r (write) where v_made is null or v_made[r.write]) then
+      raise exception 'lost the race for an idempotency key' using errcode = 'ED002';
+    elsif v_made is not null then
+      v_recorded := array(select k.write from unnest(p_keys, p_key_writes) as k (key, write), lateral (select from "effect_decider".idempotency r where r.key = k.key limit 1) r where not v_made[k.write]);
+    end if;
+  end if;
   return query
     select case when v_made is null or v_made[w.n]
           then array[0, w.version + w.count, w.position] || v_further[w.start : w.start + w.count - 2]
-        when w.status = 0 then array[5, w.version]::bigint[]
+        when w.status = 0 or w.n = any(v_recorded) then array[5, w.version]::bigint[]
         when w.status = 7 then array[7]::bigint[] || w.positions
         else array[w.status, w.version]::bigint[] || w.positions end
       from unnest(v_verdicts, p_counts, p_starts, v_positions) with ordinality
@@ -612,12 +651,10 @@ begin
         from "effect_decider".append_all(p_streams, p_expected, p_counts, p_in_transaction, p_writes,
           p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, p_locks) with ordinality as a (answer, n);
       if not exists (select from unnest(v_verdicts) v where v.status > 1) then
-        -- Waits for a transaction that adds one of the keys, in their order, so that two appends never wait for each other.
         insert into "effect_decider".idempotency (key, recorded_at, fingerprint, outcome)
-          select r.key, date_trunc('milliseconds', clock_timestamp()), r.fingerprint, r.outcome::json
-            from unnest(p_keys, p_fingerprints, p_outcomes) as r (key, fingerprint, outcome)
-            order by r.key collate "C"
-          on conflict on constraint idempotency_key_key do nothing;
+      select r.key, date_trunc('milliseconds', clock_timestamp()), r.fingerprint, r.outcome::json
+        from unnest(p_keys, p_fingerprints, p_outcomes) as r (key, fingerprint, outcome)  order by r.key collate "C"
+      on conflict on constraint idempotency_key_key do nothing;
         get diagnostics v_added = row_count;
         if v_added < cardinality(p_keys) then
           raise exception 'lost the race for an idempotency key' using errcode = 'ED002';
@@ -663,16 +700,16 @@ begin
 end
 $body$;
 
-create function "effect_decider".load_many(p_streams text[], p_afters integer[], p_limit integer) returns table (
+create function "effect_decider".load_many(p_streams text[], p_afters integer[], p_keys text[], p_limit integer) returns table (
   r_load integer, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
-  r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz
+  r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz, r_recorded text
 ) language plpgsql stable set plan_cache_mode = force_generic_plan as $body$
 -- Several streams, each with its first events after a version, and the number of the load before all else. Of each there is one
--- row at least, which has the version when there are no events to have it.
+-- row at least, which has the version when there are no events to have it; the last one has the record of the key too, if any.
 begin
   return query
-    select l.n::integer, e.position, e.stream, coalesce(e.version, v.version), e.type, e.id, e.schema_version, e.tags, e.data::text, e.metadata::text, e.recorded_at
-      from unnest(p_streams, p_afters) with ordinality as l (stream, after, n),
+    select l.n::integer, e.position, e.stream, coalesce(e.version, v.version), e.type, e.id, e.schema_version, e.tags, e.data::text, e.metadata::text, e.recorded_at, case when coalesce(e.version, v.version) = v.version then (select json_build_array(r.key, r.fingerprint, r.outcome)::text from "effect_decider".idempotency r where r.key = l.key) end
+      from unnest(p_streams, p_afters, p_keys) with ordinality as l (stream, after, key, n),
         lateral (select coalesce((select e.version from "effect_decider".events e where e.stream = l.stream and e.position > 0 and e.version > 0 order by e.version desc limit 1), 0) as version) v
         left join lateral (
           select * from "effect_decider".events e
@@ -784,7 +821,7 @@ begin
   end if;
   if v_match is null then
     return "effect_decider".append(p_stream, p_expected, p_in_transaction, p_id, p_type, p_schema_version, p_tags, p_data, p_metadata,
-      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, null);
+      p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas, null, null, null, null);
   end if;
   select j.status, j.version, j.positions into v_verdict from "effect_decider".judge(p_stream, p_expected, p_id || coalesce(p_ids, '{}')) j;
   return case when v_verdict.status = 0 then array[7, v_match]
