@@ -17,9 +17,9 @@ import * as Tagged from "./tagged.ts"
 import * as TagLocks from "./tagLocks.ts"
 
 /**
- * A write with events that may be made together with others. Either the records that are stored with it, or the condition on
- * which it is made, or neither. All items of the condition have tags, and no event matches an item without its first tag, so
- * that is what the write guards.
+ * A write with events that may be made together with others, the condition on which it is made, if any, and the records that are
+ * stored with it. All items of the condition have tags, and no event matches an item without its first tag, so that is what the
+ * write guards.
  */
 export interface Guarded extends Append.Encoded, Claim {
   readonly condition: AppendCondition | undefined
@@ -36,7 +36,7 @@ export const guarded = (
   { condition, idempotency, isRetry }: AppendAllOptions
 ): Guarded | undefined => {
   const items = condition === undefined ? none : Tagged.itemsOf(condition.failIfEventsMatch)
-  if (items === undefined || (idempotency.length > 0 && (isRetry || condition !== undefined))) {
+  if (items === undefined || (idempotency.length > 0 && isRetry)) {
     return undefined
   }
   const records = idempotency.length === 0 ? none : idempotency.map(Records.encode)

@@ -321,19 +321,21 @@ export const make = Effect.fnUntraced(function* (
       ).pipe(committed),
       ([row]) =>
         row![0] === null
-          ? appendRecorded([one], { idempotency: records.map(({ record }) => record), isRetry: false }, false)
+          ? appendRecorded([one], Records.options(records), false)
           : Append.answer([one], [row![0] as Append.Row], idsAfter)
     )
 
-  const alone = (one: Conditions.Guarded) =>
-    Effect.map(
-      one.condition !== undefined
-        ? appendIf(one, one.condition, false)
-        : one.records.length > 0
-          ? appendWithRecords(one, one.records)
-          : appendPlain(one),
-      ([written]) => written!
-    )
+  const appendAlone = (one: Conditions.Guarded) => {
+    const { condition, records } = one
+    if (condition === undefined) {
+      return records.length === 0 ? appendPlain(one) : appendWithRecords(one, records)
+    }
+    return records.length === 0
+      ? appendIf(one, condition, false)
+      : appendConditional([one], condition, Records.options(records), false)
+  }
+
+  const alone = (one: Conditions.Guarded) => Effect.map(appendAlone(one), ([written]) => written!)
 
   const purge = (operation: string, statement: string, before: number) =>
     Effect.withFiber<number, TransactionError>((fiber) => {

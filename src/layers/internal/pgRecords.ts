@@ -23,6 +23,14 @@ export interface Encoded {
 export const encode = (record: IdempotencyRecord): Encoded => ({ record, outcome: JSON.stringify(record.outcome) })
 
 /**
+ * The options of an append with these records, not sent before.
+ */
+export const options = (records: ReadonlyArray<Encoded>): AppendAllOptions => ({
+  idempotency: records.map(({ record }) => record),
+  isRetry: false
+})
+
+/**
  * About how many bytes records are.
  */
 export const sizeOf = (records: ReadonlyArray<Encoded>): number =>
