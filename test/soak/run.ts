@@ -222,9 +222,7 @@ const run = Effect.fnUntraced(function* (options: Options, { place, store, victi
   const end = clock.currentTimeMillisUnsafe() + millis
   let round: Array<string> = []
   const isMissing = () => Object.keys(kills).length < Object.keys(everyVictim).length
-  // A short run on a slow disk goes on until there is something to compare.
-  const isTooLittle = () => all.reduce((sum, { lines }) => sum + lines.filter(isAcknowledged).length, 0) < 200
-  while (clock.currentTimeMillisUnsafe() < end || isMissing() || isTooLittle()) {
+  while (clock.currentTimeMillisUnsafe() < end || isMissing()) {
     yield* Effect.sleep(interval * (0.5 + chance.next()))
     if (round.length === 0) {
       round = Object.keys(everyVictim)
@@ -236,7 +234,10 @@ const run = Effect.fnUntraced(function* (options: Options, { place, store, victi
     }
   }
 
-  yield* Effect.sleep("300 millis")
+  // A short run on a slow machine goes on, and nobody is killed any more, until there is something to compare.
+  const isEnough = () => all.reduce((sum, { lines }) => sum + lines.filter(isAcknowledged).length, 0) >= 200
+  const hasEnded = () => slots.some(({ child }) => child.exitCode !== null)
+  yield* Effect.repeat(Effect.sleep("300 millis"), { until: () => isEnough() || hasEnded() })
   for (const { child } of slots) {
     child.stdin.write("stop\n")
   }
