@@ -16,10 +16,11 @@ export default defineConfig({
     include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
     // Starts one PostgreSQL for the whole run, and stops it.
     globalSetup: ["test/support/globalSetup.ts"],
-    // Real databases on small machines: generous, so that a limit means a hang.
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
-    teardownTimeout: 20_000,
+    // Real databases on small machines that do other things too: no test takes a tenth of it, so that a limit means a hang.
+    // It is for all tests, and none has one of its own.
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
+    teardownTimeout: 60_000,
     sequence: { concurrent: false },
     // Much of the time is spent in waiting for databases and processes, so three at once also where there are two cores.
     maxWorkers: Math.max(3, availableParallelism() - 1)

@@ -167,8 +167,8 @@ export const make = Effect.fnUntraced(function* (
   const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
   let server: ChildProcess
   const start = Effect.gen(function* () {
-    // A server whose owner was killed a moment ago may still be shutting down here; its watchdog gives it 15 seconds
-    for (const end = performance.now() + 16_000; ; yield* Effect.sleep(200)) {
+    // A server whose owner was killed a moment ago may still be shutting down here; its watchdog gives it 35 seconds
+    for (const end = performance.now() + 40_000; ; yield* Effect.sleep(200)) {
       const printed = log().length
       server = yield* run("postgres", directory, args)
       while (isAlive(server)) {
@@ -183,8 +183,8 @@ export const make = Effect.fnUntraced(function* (
     }
   }).pipe(
     Effect.timeoutOrElse({
-      duration: "60 seconds",
-      orElse: () => Effect.suspend(() => fail("PostgreSQL was not ready within 60 seconds."))
+      duration: "3 minutes",
+      orElse: () => Effect.suspend(() => fail("PostgreSQL was not ready within 3 minutes."))
     }),
     // A real server takes real time, also in a test with a clock of its own
     Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())

@@ -238,8 +238,11 @@ interface Failure {
   readonly message: string
 }
 
-/** Runs modules one after the other in this process; answers every assertion that failed or did not run. */
-const execute = async (modules: ReadonlyArray<Module>): Promise<ReadonlyArray<Failure>> => {
+/**
+ * Runs modules one after the other in this process; answers every assertion that failed or did not run. `patience`: for how many
+ * milliseconds it waits for one that did not run yet.
+ */
+const execute = async (modules: ReadonlyArray<Module>, patience = 30_000): Promise<ReadonlyArray<Failure>> => {
   const failures: Array<Failure> = []
   const print = { log: console.log, info: console.info, warn: console.warn, error: console.error }
   for (const module of modules) {
@@ -276,7 +279,7 @@ const execute = async (modules: ReadonlyArray<Module>): Promise<ReadonlyArray<Fa
     try {
       await import(pathToFileURL(file).href)
       // Assertions inside a program that was started without `await` come a little later.
-      for (let waited = 0; seen.size < assertions.length && waited < 1000; waited += 10) {
+      for (let waited = 0; seen.size < assertions.length && waited < patience; waited += 10) {
         await new Promise((resolve) => setTimeout(resolve, 10))
       }
       assertions.forEach(({ line }, id) => seen.has(id) || fail(line, "this assertion never ran"))
@@ -408,7 +411,7 @@ const main = async (): Promise<number> => {
     blind.push("a floating effect (is the compiler patched? `npm run prepare`)")
   }
   for (const module of plants) {
-    const found = await execute([module])
+    const found = await execute([module], 1000)
     if (!found.some(({ line }) => line === 2)) {
       blind.push(module.block.path)
     }

@@ -31,7 +31,7 @@ export const cleanUp = async ({ folders, isServer, pid }: Watched): Promise<void
 /** PostgreSQL's fast shutdown, then its immediate one, then `SIGKILL` for all of it. */
 export const stop = async (pid: number): Promise<void> => {
   send(pid, "SIGINT")
-  if (await isGone(pid, 10_000)) return
+  if (await isGone(pid, 30_000)) return
   send(pid, "SIGQUIT")
   if (await isGone(pid, 5_000)) return
   killTree(pid)

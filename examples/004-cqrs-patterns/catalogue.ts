@@ -93,7 +93,7 @@ export const list = (model: Model, status: Entry["status"] | undefined): Readonl
 export class Behind extends Data.TaggedError("Behind")<{ readonly position: Position.Position }> {}
 
 /** How long a query waits for the catalogue to come as far as it asks. */
-const patience = "1 second"
+const patience = "3 seconds"
 
 export class Catalogue extends Context.Service<
   Catalogue,

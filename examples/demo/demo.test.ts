@@ -33,14 +33,28 @@ const demo = (
     child.on("close", (code, signal) => resolve({ printed, code, signal }))
   })
 
-const inFolder = async (use: (folder: string) => Promise<void>) => {
+/** On a busy machine the demo may have gone on for long before somebody here has read what it says. */
+const isLate = (printed: string) => printed.includes("75 %")
+
+/** Uses a folder and a number of orders; when that was too late, another folder and more of them. */
+const inTime = async (
+  use: (folder: string, orders: string) => Promise<"in time" | "too late">,
+  orders = 120
+): Promise<void> => {
   const folder = Fs.mkdtempSync(Path.join(Os.tmpdir(), "demo-"))
+  let end: "in time" | "too late"
   try {
-    await use(folder)
+    end = await use(folder, String(orders))
   } finally {
     Fs.rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 })
   }
+  if (end === "too late") {
+    await inTime(use, 2 * orders)
+  }
 }
+
+const inFolder = (use: (folder: string) => Promise<void>) =>
+  inTime((folder) => use(folder).then(() => "in time" as const))
 
 describe("demo", () => {
   it("runs a day in memory", () =>
@@ -77,14 +91,18 @@ describe("demo", () => {
     }))
 
   it("ends when nobody reads any more, and goes on the next time", () =>
-    inFolder(async (folder) => {
-      const { code, printed } = await demo(folder, ["--orders", "120"], "25 %", (child) => child.stdout.destroy())
+    inTime(async (folder, orders) => {
+      const { code, printed } = await demo(folder, ["--orders", orders], "25 %", (child) => child.stdout.destroy())
       assert.strictEqual(code, 0, printed)
       assert.notInclude(printed, "Error")
+      if (isLate(printed)) {
+        return "too late"
+      }
       const next = await demo(folder, [])
       assert.strictEqual(next.code, 0, next.printed)
       assert.include(next.printed, "Day 1 was interrupted")
       assert.include(next.printed, "the books agree")
+      return "in time"
     }))
 
   it("runs twice at once on the same data, and each customer is served once", () =>
@@ -100,19 +118,22 @@ describe("demo", () => {
   it.each([[[]], [["--postgres"]]])(
     "killed in the middle of a day it goes on, with nothing lost and nothing done twice (%s)",
     (store) =>
-      inFolder(async (folder) => {
-        const orders = [...store, "--orders", "120"]
+      inTime(async (folder, count) => {
+        const orders = [...store, "--orders", count]
         const killed = await demo(folder, orders, "50 %")
-        assert.strictEqual(killed.signal, "SIGKILL", killed.printed)
+        assert.isTrue(killed.signal === "SIGKILL" || killed.code === 0, killed.printed)
+        if (isLate(killed.printed)) {
+          return "too late"
+        }
 
         const resumed = await demo(folder, orders)
         assert.strictEqual(resumed.code, 0, resumed.printed)
         assert.include(resumed.printed, "Day 1 was interrupted")
-        // 60 orders were acknowledged when it was killed. They are done; the others are served now.
-        const left = Number(/Day 1: (\d+) customers of 120/.exec(resumed.printed)?.[1])
-        assert.isAtMost(left, 60)
+        // Half of the orders were acknowledged when it was killed. They are done; the others are served now.
+        const left = Number(new RegExp(`Day 1: (\\d+) customers of ${count}`).exec(resumed.printed)?.[1])
+        assert.isAtMost(left, Number(count) / 2)
         assert.isAtLeast(left, 1)
-        assert.include(resumed.printed, "120 of 120 served")
+        assert.include(resumed.printed, `${count} of ${count} served`)
         assert.include(resumed.printed, "the books agree")
         assert.include(resumed.printed, "the same comes of folding all events anew")
 
@@ -120,7 +141,7 @@ describe("demo", () => {
         assert.strictEqual(next.code, 0, next.printed)
         assert.include(next.printed, "Day 2")
         assert.include(next.printed, "the books agree")
-      }),
-    120_000
+        return "in time"
+      })
   )
 })

@@ -41,7 +41,7 @@ import * as Transactions from "./internal/conformance/transactions.ts"
 import * as Versions from "./internal/conformance/versions.ts"
 
 /**
- * One thing that every store must do. It runs on the real clock and fails after 20 seconds rather than hang.
+ * One thing that every store must do. It runs on the real clock and fails after two minutes rather than hang.
  *
  * `skipped` says why a case cannot be run: the hook that it needs was not given. Such a case has shown nothing, so it fails
  * when it is run all the same; report it as skipped.

@@ -18,6 +18,7 @@ import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import * as Postgres from "../support/Postgres.ts"
 import { heldOpen, newEvent, newEvents, newStream, open, type Store, write } from "./fixtures/pg.ts"
+import { lessThan, patience } from "../support/patience.ts"
 
 const seldom = { pollInterval: "1 hour" } as const
 
@@ -36,7 +37,7 @@ const listen = Effect.fnUntraced(function* (store: Store) {
         while ((yield* Queue.take(told)) < position);
         return performance.now() - since
       }),
-      "10 seconds"
+      patience
     )
   return { told, fiber, until }
 })
@@ -50,8 +51,8 @@ const listeners = (sql: PgClient.PgClient) =>
     (rows) => rows.map((row) => row.pid)
   )
 
-/** Reads on whenever it is told to, until it has seen so many. */
-const tail = Effect.fnUntraced(function* (store: Store, count: number) {
+/** Reads on whenever it is told to, until it has seen all. */
+const tail = Effect.fnUntraced(function* (store: Store, isAll: (count: number) => boolean) {
   const seen: Array<RecordedEvent> = []
   let after = Position.origin
   const drain = Effect.gen(function* () {
@@ -64,9 +65,8 @@ const tail = Effect.fnUntraced(function* (store: Store, count: number) {
   })
   yield* store.changes.pipe(
     Stream.mapEffect(() => drain),
-    Stream.takeUntil(() => seen.length >= count),
-    Stream.runDrain,
-    Effect.timeout("15 seconds")
+    Stream.takeUntil(() => isAll(seen.length)),
+    Stream.runDrain
   )
   return seen.map((event) => event.position)
 })
@@ -106,14 +106,19 @@ describe("PgEventStore, changes", () => {
       const other = yield* open(config, seldom)
       const ear = yield* listen(store)
       for (const end of ["commit", "rollback"] as const) {
-        const held = yield* heldOpen(other.store, append(other.store))
-        const behind = yield* append(other.store)
-        // Long enough for the looks to become as rare as they do.
-        yield* Effect.sleep("300 millis")
-        assert.strictEqual(yield* Queue.size(ear.told), 0)
-        const told = yield* Effect.forkChild(ear.until(behind), { startImmediately: true })
-        yield* held[end]
-        assert.isBelow(yield* Fiber.join(told), 1_000)
+        yield* lessThan(
+          1_000,
+          Effect.gen(function* () {
+            const held = yield* heldOpen(other.store, append(other.store))
+            const behind = yield* append(other.store)
+            // Long enough for the looks to become as rare as they do.
+            yield* Effect.sleep("300 millis")
+            assert.strictEqual(yield* Queue.size(ear.told), 0)
+            const told = yield* Effect.forkChild(ear.until(behind), { startImmediately: true })
+            yield* held[end]
+            return [yield* Fiber.join(told), undefined] as const
+          })
+        )
       }
     })
   )
@@ -160,7 +165,7 @@ describe("PgEventStore, changes", () => {
         while (seen.length < count) {
           yield* Effect.sleep(1)
         }
-      }, Effect.timeout("10 seconds"))
+      }, Effect.timeout(patience))
       const follow = Stream.runForEach(batches(), ({ events }) => Effect.sync(() => seen.push(...events)))
       yield* Effect.forkScoped(follow)
       let count = 0
@@ -217,9 +222,12 @@ describe("PgEventStore, changes", () => {
       const config = yield* Postgres.database
       const { sql, store } = yield* open(config, seldom)
       const other = yield* open(config, seldom)
-      const count = 600
-      const tailing = yield* Effect.forkChild(tail(store, count))
       const killed = new Set<number>()
+      // And as many more as it takes until several listeners were killed.
+      const isEnough = (count: number) => count >= 600 && killed.size > 3
+      let appended = 0
+      let last = Infinity
+      const tailing = yield* Effect.forkChild(tail(store, (count) => count === last))
       const killer = yield* Effect.forkChild(
         Effect.forever(
           Effect.gen(function* () {
@@ -231,13 +239,16 @@ describe("PgEventStore, changes", () => {
           })
         )
       )
-      yield* Effect.forEach(Array.from({ length: count }), () => Effect.andThen(append(other.store), Effect.sleep(1)), {
-        concurrency: 2,
-        discard: true
-      })
-      assert.deepStrictEqual(yield* Fiber.join(tailing), yield* positions(sql))
+      while (!isEnough(appended)) {
+        yield* Effect.all([append(other.store), append(other.store)], { concurrency: 2 })
+        yield* Effect.sleep(1)
+        appended += 2
+      }
+      // It is told of that one last.
+      last = appended + 1
+      yield* append(other.store)
+      assert.deepStrictEqual(yield* Effect.timeout(Fiber.join(tailing), patience), yield* positions(sql))
       yield* Fiber.interrupt(killer)
-      assert.isAbove(killed.size, 3)
       const ear = yield* listen(store)
       while ((yield* listeners(sql)).length === 0) {
         yield* Effect.sleep(5)

@@ -22,6 +22,7 @@ import {
   VersionConflict
 } from "../../src/store/StoreError.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
+import { lessThan, timed } from "../support/patience.ts"
 import * as Postgres from "../support/Postgres.ts"
 import { heldOpen, newEvent, newEvents, newStream, open, type Store, waiting, write } from "./fixtures/pg.ts"
 
@@ -63,28 +64,32 @@ describe("PgEventStore, group commit", () => {
   it.live("128 callers on 128 streams share commits", () =>
     Effect.gen(function* () {
       const { sql, store } = yield* open(yield* Postgres.database)
-      const streams = range(128).map(() => newStream())
-      const written = yield* concurrently(streams, (stream, i) =>
-        Effect.gen(function* () {
-          const ids: Array<string> = []
-          for (let n = 0; n < 5; n++) {
-            const events = newEvents(i % 3 === 0 ? n + 1 : 1)
-            const { positions, repeated, version } = yield* store.append(write(stream, Exact(ids.length), ...events))
-            ids.push(...events.map((event) => event.id))
-            assert.deepStrictEqual([version, repeated, positions.length], [ids.length, false, events.length])
-            assert.deepStrictEqual(
-              (yield* store.load(stream, { after: version - events.length })).events.map((event) => event.position),
-              positions
-            )
-          }
-          return ids
-        })
-      )
-      for (const [i, stream] of streams.entries()) {
-        yield* isWhole(store, stream, written[i]!)
-      }
-      const count = yield* commits(sql)
-      assert.isBelow(count, 160, `${count} commits for ${128 * 5} appends`)
+      const round = Effect.gen(function* () {
+        const before = yield* commits(sql)
+        const streams = range(128).map(() => newStream())
+        const written = yield* concurrently(streams, (stream, i) =>
+          Effect.gen(function* () {
+            const ids: Array<string> = []
+            for (let n = 0; n < 5; n++) {
+              const events = newEvents(i % 3 === 0 ? n + 1 : 1)
+              const { positions, repeated, version } = yield* store.append(write(stream, Exact(ids.length), ...events))
+              ids.push(...events.map((event) => event.id))
+              assert.deepStrictEqual([version, repeated, positions.length], [ids.length, false, events.length])
+              assert.deepStrictEqual(
+                (yield* store.load(stream, { after: version - events.length })).events.map((event) => event.position),
+                positions
+              )
+            }
+            return ids
+          })
+        )
+        for (const [i, stream] of streams.entries()) {
+          yield* isWhole(store, stream, written[i]!)
+        }
+        return [(yield* commits(sql)) - before, undefined] as const
+      })
+      // For 640 appends.
+      yield* lessThan(160, round)
     })
   )
 
@@ -202,7 +207,6 @@ describe("PgEventStore, group commit", () => {
     Effect.gen(function* () {
       const config = yield* Postgres.database
       const { sql, store } = yield* open(config)
-      const free = range(60).map(() => newStream("b"))
       const taken = [newStream("a"), newStream("b"), newStream("c"), newStream("c")]
       const holder = yield* heldOpen(store, store.appendAll(taken.map((stream) => write(stream, NoStream, newEvent()))))
       const stalled = yield* Effect.forkChild(
@@ -210,11 +214,13 @@ describe("PgEventStore, group commit", () => {
           Effect.result(store.append(write(stream, i < 4 ? NoStream : Any, ...newEvents(2))))
         )
       )
-      const start = performance.now()
-      yield* concurrently(free, (stream) =>
-        Effect.forEach(range(10), (n) => store.append(write(stream, Exact(n), newEvent())))
+      const others = Effect.suspend(() =>
+        concurrently(
+          range(60).map(() => newStream("b")),
+          (stream) => Effect.forEach(range(10), (n) => store.append(write(stream, Exact(n), newEvent())))
+        )
       )
-      assert.isBelow(performance.now() - start, 3000)
+      yield* lessThan(3000, timed(others))
       assert.isUndefined(stalled.pollUnsafe())
       yield* waiting(sql, 4)
       yield* holder.commit
@@ -240,7 +246,7 @@ describe("PgEventStore, group commit", () => {
     () =>
       Effect.gen(function* () {
         const { sql, store } = yield* open(yield* Postgres.database)
-        // The batch waits at most 50 ms for the other transaction, so a slow machine needs another try.
+        // The batch waits at most 50 ms for the other transaction, so a slow machine needs other tries, and a busy one many.
         for (let tries = 1; ; tries++) {
           const [contested, ...others] = range(5).map(() => newStream())
           const other = yield* heldOpen(store, store.append(write(contested!, NoStream, newEvent())))
@@ -263,7 +269,7 @@ describe("PgEventStore, group commit", () => {
           if (rows[0]!.count === 1) {
             return
           }
-          assert.isBelow(tries, 20, "never together")
+          assert.isBelow(tries, 500, "never together")
         }
       })
   )

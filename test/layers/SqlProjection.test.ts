@@ -12,6 +12,7 @@ import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as StreamId from "../../src/store/StreamId.ts"
 import { type Services, silently, stores } from "../projection/stores.ts"
 import { newEvent, write } from "./fixtures/pg.ts"
+import { patience } from "../support/patience.ts"
 
 const Paid = Schema.TaggedUnion({ Paid: { by: Schema.String, amount: Schema.Int } })
 
@@ -122,6 +123,6 @@ describe("SqlProjection", () => {
         Effect.repeat({ until: ([one]) => one?.state === "stopped", schedule: Schedule.spaced("10 millis") })
       )
       assert.include(stopped!.failure, "not that of the store")
-    }).pipe(Effect.timeout("5 seconds"))
+    }).pipe(Effect.timeout(patience))
   )
 })

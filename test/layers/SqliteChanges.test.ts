@@ -8,6 +8,7 @@ import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as Position from "../../src/store/Position.ts"
 import type { RecordedEvent } from "../../src/store/RecordedEvent.ts"
 import { begin, ended, newEvent, open, spawnAppender, tempFile, write } from "./fixtures/sqlite.ts"
+import { patience } from "../support/patience.ts"
 
 type Store = EventStore["Service"]
 
@@ -27,35 +28,32 @@ const tail = Effect.fnUntraced(function* (store: Store, count: number) {
     Stream.mapEffect(() => drain),
     Stream.takeUntil(() => seen.length >= count),
     Stream.runDrain,
-    Effect.timeout("20 seconds")
+    Effect.timeout(patience)
   )
   return seen
 })
 
 describe("SqliteEventStore, changes", () => {
-  it.live(
-    "tell of what other processes append",
-    () =>
-      Effect.gen(function* () {
-        const filename = yield* tempFile
-        const { store } = yield* open({ filename })
-        const tails = yield* Effect.forkChild(
-          Effect.all([tail(store, 800), tail(store, 800)], { concurrency: "unbounded" })
-        )
-        const processes = yield* Effect.forEach(["a", "b"], (name) => spawnAppender([filename, name, "200"]))
-        const ends = yield* Effect.forkChild(Effect.forEach(processes, ended, { concurrency: "unbounded" }))
-        yield* Effect.yieldNow
-        yield* Effect.forEach(processes, begin)
-        for (const { exit, stderr } of yield* Fiber.join(ends)) {
-          assert.strictEqual(exit, 0, stderr)
-        }
-        const events = yield* Stream.runCollect(store.read())
-        assert.lengthOf(events, 800)
-        for (const seen of yield* Fiber.join(tails)) {
-          assert.deepStrictEqual(seen, events)
-        }
-      }),
-    60_000
+  it.live("tell of what other processes append", () =>
+    Effect.gen(function* () {
+      const filename = yield* tempFile
+      const { store } = yield* open({ filename })
+      const tails = yield* Effect.forkChild(
+        Effect.all([tail(store, 800), tail(store, 800)], { concurrency: "unbounded" })
+      )
+      const processes = yield* Effect.forEach(["a", "b"], (name) => spawnAppender([filename, name, "200"]))
+      const ends = yield* Effect.forkChild(Effect.forEach(processes, ended, { concurrency: "unbounded" }))
+      yield* Effect.yieldNow
+      yield* Effect.forEach(processes, begin)
+      for (const { exit, stderr } of yield* Fiber.join(ends)) {
+        assert.strictEqual(exit, 0, stderr)
+      }
+      const events = yield* Stream.runCollect(store.read())
+      assert.lengthOf(events, 800)
+      for (const seen of yield* Fiber.join(tails)) {
+        assert.deepStrictEqual(seen, events)
+      }
+    })
   )
 
   it.live("tell of own appends at once, and of those of another connection by polling", () =>

@@ -8,6 +8,7 @@ import * as EmbeddedPostgres from "../../scripts/EmbeddedPostgres.ts"
 import { Any } from "../../src/store/ExpectedVersion.ts"
 import * as Position from "../../src/store/Position.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
+import { lessThan, timed } from "../support/patience.ts"
 import { opened, type Services, stores } from "./stores.ts"
 
 const at = (position: number) => Position.make(BigInt(position))
@@ -43,18 +44,43 @@ describe("Consumers", () => {
         Effect.gen(function* () {
           const open = yield* make
           const [one, other] = [yield* open, yield* open]
-          const first = held(yield* one.consumers.acquire("c", taking("one", 150, at(7))))
-          assert.strictEqual(first.position, at(7))
-          const busy = yield* other.consumers.acquire("c", taking("other"))
-          assert.strictEqual(busy._tag, "Busy")
-          assert.isAtMost(busy._tag === "Busy" ? busy.remaining : 1_000, 150)
-          yield* one.consumers.advance(first.lease, at(7), at(8))
-          yield* Effect.sleep(100)
-          yield* one.consumers.renew(first.lease, 12.5)
-          yield* Effect.sleep(100)
-          assert.strictEqual((yield* other.consumers.acquire("c", taking("other")))._tag, "Busy")
-          yield* Effect.sleep(100)
-          const second = held(yield* other.consumers.acquire("c", taking("other")))
+          /** One takes it for so many milliseconds, and renews it. Nothing, if it was held up for so long that it may have run out. */
+          const renewed = Effect.fnUntraced(function* (c: string, millis: number) {
+            let since = performance.now()
+            const isLate = () => performance.now() - since >= millis
+            const first = held(yield* one.consumers.acquire(c, taking("one", millis, at(7))))
+            assert.strictEqual(first.position, at(7))
+            const busy = yield* other.consumers.acquire(c, taking("other"))
+            if (isLate()) {
+              return undefined
+            }
+            assert.isTrue(busy._tag === "Busy" && busy.remaining <= millis)
+            yield* one.consumers.advance(first.lease, at(7), at(8))
+            yield* Effect.sleep((millis * 2) / 3)
+            const again = performance.now()
+            yield* one.consumers.renew(first.lease, 12.5)
+            if (isLate()) {
+              return undefined
+            }
+            since = again
+            yield* Effect.sleep((millis * 2) / 3)
+            const stillBusy = yield* other.consumers.acquire(c, taking("other"))
+            if (isLate()) {
+              return undefined
+            }
+            assert.strictEqual(stillBusy._tag, "Busy")
+            return { c, first }
+          })
+          let round = yield* renewed("c", 150)
+          for (let millis = 300; round === undefined; millis *= 2) {
+            round = yield* renewed(`c${millis}`, millis)
+          }
+          const { c, first } = round
+          const second = held(
+            yield* Effect.repeat(Effect.delay(other.consumers.acquire(c, taking("other")), 10), {
+              until: ({ _tag }) => _tag === "Held"
+            })
+          )
           assert.strictEqual(second.position, at(8))
           assert.isAbove(Number(second.lease.epoch), Number(first.lease.epoch))
           for (const late of [
@@ -66,9 +92,9 @@ describe("Consumers", () => {
           }
           yield* one.consumers.release(first.lease)
           yield* one.consumers.note(first.lease, "late", true)
-          assert.deepStrictEqual(yield* other.consumers.list(""), [
+          assert.deepStrictEqual(yield* other.consumers.list(c), [
             {
-              consumer: "c",
+              consumer: c,
               position: at(8),
               holder: "other",
               isPaused: false,
@@ -78,7 +104,7 @@ describe("Consumers", () => {
             }
           ])
           yield* other.consumers.release(second.lease)
-          assert.strictEqual((yield* one.consumers.acquire("c", taking("one")))._tag, "Held")
+          assert.strictEqual((yield* one.consumers.acquire(c, taking("one")))._tag, "Held")
         })
       )
 
@@ -266,26 +292,31 @@ describe("Consumers", () => {
         // A server of its own: a transaction that stays open disturbs those wrong stores that look at all of a server.
         const open = opened(EmbeddedPostgres.clientConfig(yield* EmbeddedPostgres.make()))
         const [one, other] = [yield* open, yield* open]
-        const { lease } = held(yield* one.consumers.acquire("c", taking("one", 300)))
-        const stuck = one.consumers.enter(lease).pipe(
-          Effect.andThen(one.documents.write("c", [{ key: "a", state: 1 }], [])),
-          Effect.andThen(one.consumers.advance(lease, at(0), at(1))),
-          // As a process that was stopped: it holds locks on the document and on the checkpoint.
-          Effect.andThen(Effect.never),
-          one.store.withTransaction
-        )
-        yield* Effect.forkScoped(stuck)
-        yield* Effect.sleep(350)
-        const [time, second] = yield* Effect.timed(other.consumers.acquire("c", taking("other", 300)))
-        assert.strictEqual(held(second).position, at(0))
-        assert.isBelow(Duration.toMillis(time), 2_000)
-        yield* other.store.withTransaction(
-          Effect.andThen(
-            other.documents.write("c", [{ key: "a", state: 2 }], []),
-            other.consumers.advance(held(second).lease, at(0), at(1))
+        let round = 0
+        const takesOver = Effect.gen(function* () {
+          const c = `c${++round}`
+          const { lease } = held(yield* one.consumers.acquire(c, taking("one", 300)))
+          const stuck = one.consumers.enter(lease).pipe(
+            Effect.andThen(one.documents.write(c, [{ key: "a", state: 1 }], [])),
+            Effect.andThen(one.consumers.advance(lease, at(0), at(1))),
+            // As a process that was stopped: it holds locks on the document and on the checkpoint.
+            Effect.andThen(Effect.never),
+            one.store.withTransaction
           )
-        )
-        assert.deepStrictEqual(yield* one.documents.getMany("c", ["a"]), [{ key: "a", state: 2 }])
+          yield* Effect.forkScoped(stuck)
+          yield* Effect.sleep(350)
+          const [time, second] = yield* timed(other.consumers.acquire(c, taking("other", 300)))
+          assert.strictEqual(held(second).position, at(0))
+          yield* other.store.withTransaction(
+            Effect.andThen(
+              other.documents.write(c, [{ key: "a", state: 2 }], []),
+              other.consumers.advance(held(second).lease, at(0), at(1))
+            )
+          )
+          assert.deepStrictEqual(yield* one.documents.getMany(c, ["a"]), [{ key: "a", state: 2 }])
+          return [time, undefined] as const
+        })
+        yield* lessThan(2_000, takesOver)
       })
   )
 })

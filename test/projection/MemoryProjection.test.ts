@@ -18,6 +18,7 @@ import * as StreamId from "../../src/store/StreamId.ts"
 import { newEvent, newStream, write } from "../layers/fixtures/pg.ts"
 import { tempFile } from "../layers/fixtures/sqlite.ts"
 import * as Postgres from "../support/Postgres.ts"
+import { patience } from "../support/patience.ts"
 
 const Counted = Schema.TaggedUnion({ Counted: { by: Schema.Int } })
 const source = { name: "counter", events: EventSchema.make({ event: Counted }) }
@@ -43,7 +44,7 @@ const other = Effect.gen(function* () {
   return (yield* append(write(newStream(), Any, newEvent()))).positions[0]!
 })
 
-const inTime = Effect.timeout("10 seconds")
+const inTime = Effect.timeout(patience)
 
 const stores = {
   memory: MemoryEventStore.layer,

@@ -25,6 +25,7 @@ import { newEvent, write } from "../layers/fixtures/pg.ts"
 import * as Sqlite from "../layers/fixtures/sqlite.ts"
 import * as Postgres from "../support/Postgres.ts"
 import { secret } from "./fixtures/relay.ts"
+import { lessThan, patience } from "../support/patience.ts"
 
 const script = fileURLToPath(new URL("./fixtures/relaying.ts", import.meta.url))
 
@@ -42,7 +43,7 @@ const databases = {
 const until = <A>(look: () => A, isIt: (found: A) => boolean) =>
   Effect.sync(look).pipe(
     Effect.repeat({ schedule: Schedule.spaced("1 millis"), until: isIt }),
-    Effect.timeout("20 seconds")
+    Effect.timeout(patience)
   )
 
 describe("Outbox, several processes", () => {
@@ -127,7 +128,7 @@ describe("Outbox, several processes", () => {
               return true
             }
             yield* tick(8)
-            const killed = yield* Effect.timeout(Deferred.await(death), "20 seconds")
+            const killed = yield* Effect.timeout(Deferred.await(death), patience)
             yield* until(
               () => arrived.find((event) => event.id === last && event["sender"] !== killed),
               (again) => again !== undefined
@@ -150,21 +151,23 @@ describe("Outbox, several processes", () => {
             }
           }
           yield* relaying
-          // Of those that are left one alone publishes: what comes now comes once.
-          const before = sent.length
-          yield* tick(20)
-          const head = yield* store.head
-          yield* Effect.timeout(
-            Effect.repeat(position("reactor/relay"), {
-              schedule: Schedule.spaced("5 millis"),
-              until: (found) => found === head
-            }),
-            "20 seconds"
-          )
-          const last = new Set(sent.slice(before))
-          assert.strictEqual(arrived.filter(({ id }) => last.has(id)).length, 20)
-        }),
-      60_000
+          // Of those that are left one alone publishes: what comes now comes once, unless a busy machine takes the lease from it.
+          const repeats = Effect.gen(function* () {
+            const before = sent.length
+            yield* tick(20)
+            const head = yield* store.head
+            yield* Effect.timeout(
+              Effect.repeat(position("reactor/relay"), {
+                schedule: Schedule.spaced("5 millis"),
+                until: (found) => found === head
+              }),
+              patience
+            )
+            const last = new Set(sent.slice(before))
+            return [arrived.filter(({ id }) => last.has(id)).length - 20, undefined] as const
+          })
+          yield* lessThan(1, repeats)
+        })
     )
   }
 })

@@ -26,7 +26,7 @@ const theirs = Redacted.make("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
 const ring = ({ store }: Services, bell: string, ...types: ReadonlyArray<string>) =>
   store.append(Pg.write(StreamId.make("bell", bell), Any, ...types.map((type) => Pg.newEvent({ type }))))
 
-/** What a receiver does with a request: takes it, takes it and does not say so, or answers something else. */
+/** What a receiver does with a request: takes it, takes it and says so too late, or answers something else. */
 type Mood = "taking" | "slow" | 429 | 500 | 503
 
 /** A receiver on a port, until the scope ends. It verifies what it takes. */
@@ -47,7 +47,7 @@ const receiver = (port: number) =>
       yield* webhook.verify(request.headers, body)
       const event = yield* Schema.decodeEffect(CloudEvent.FromJsonString)(body)
       arrived.push(event.type)
-      return yield* Effect.delay(Effect.succeed(HttpServerResponse.empty({ status: 204 })), mood === "slow" ? 700 : 0)
+      return yield* Effect.delay(Effect.succeed(HttpServerResponse.empty({ status: 204 })), mood === "slow" ? 2_200 : 0)
     }).pipe(
       Effect.catchTag("NotVerified", (error) => {
         refused.push(error.reason)
@@ -75,11 +75,18 @@ describe("Outbox to a webhook", () => {
       const url = new URL(`http://${hostname}:${port}/`)
 
       let failures = 0
+      // One by what the receiver does; on a busy machine there may be more.
+      let timeouts = 0
       const publisher = Effect.map(
-        WebhookPublisher.make({ url, secrets: [ours], timeout: "500 millis" }),
+        WebhookPublisher.make({ url, secrets: [ours], timeout: "2 seconds" }),
         ({ publish }) => ({
           publish: (event: CloudEvent.CloudEvent) =>
-            Effect.tapError(publish(event), () => Effect.sync(() => failures++))
+            Effect.tapError(publish(event), ({ message }) =>
+              Effect.sync(() => {
+                failures++
+                timeouts += message.includes("did not answer within") ? 1 : 0
+              })
+            )
         })
       )
       const bells = Outbox.make({
@@ -124,7 +131,8 @@ describe("Outbox to a webhook", () => {
       assert.deepStrictEqual(firsts(arrived, "a"), ["a1", "a2", "a3"])
       assert.deepStrictEqual(moods, [])
       // What was taken slowly has come twice, and nothing else.
-      assert.strictEqual(arrived.length, 5)
+      const twice = () => arrived.length - new Set(arrived).size
+      assert.isTrue(twice() >= 1 && twice() <= timeouts, `${arrived.join(" ")}, ${timeouts}`)
 
       // The receiver knows another secret: it finds out, and nothing is tried again before somebody has looked.
       known.secret = theirs
@@ -153,7 +161,8 @@ describe("Outbox to a webhook", () => {
       yield* until(second.status, ([status]) => status!.position === status!.head && status!.parked === 0)
       assert.deepStrictEqual(firsts(arrived, "a"), ["a1", "a2", "a3", "a4", "a5", "a6"])
       assert.deepStrictEqual(firsts(arrived, "b"), ["b1", "b2"])
-      assert.strictEqual(arrived.length, 9)
+      assert.strictEqual(new Set(arrived).size, 8)
+      assert.isTrue(twice() >= 1 && twice() <= timeouts, `${arrived.join(" ")}, ${timeouts}`)
     })
   )
 })

@@ -89,54 +89,51 @@ describe("ProcessManager, killed", () => {
     ["SQLite", 5],
     ["PostgreSQL", 13]
   ] as const) {
-    it.effect(
-      `at every step on ${name}: the outcome is the same`,
-      () =>
-        Effect.gen(function* () {
-          const services = yield* TestClock.withLive(Effect.flatten(stores[name]))
-          const { place, stock } = yield* shop(services)
-          // So that where it begins is known.
-          yield* Effect.flatMap(running(services, { lease: "1 millis" }), ({ stop }) => stop)
-          yield* TestClock.adjust("1 second")
-          let deaths = 0
-          for (let n = 1, isDone = false; !isDone; n += stride) {
-            const of = `${n}`
-            yield* stock(of, 3)
-            // By the clock of the test, whatever the clock of the database says.
-            const [stocked] = yield* Stream.runCollect(services.store.readStream(StreamId.make("stock", of)))
-            const ahead = (yield* Clock.currentTimeMillis) - stocked!.recordedAt.epochMilliseconds
-            yield* place(`${of}.good`, { items: 2 })
-            yield* place(`${of}.short`, { items: 4 })
-            yield* place(`${of}.late`, { paysAtOnce: false, payWithin: ahead + hour })
+    it.effect(`at every step on ${name}: the outcome is the same`, () =>
+      Effect.gen(function* () {
+        const services = yield* TestClock.withLive(Effect.flatten(stores[name]))
+        const { place, stock } = yield* shop(services)
+        // So that where it begins is known.
+        yield* Effect.flatMap(running(services, { lease: "1 millis" }), ({ stop }) => stop)
+        yield* TestClock.adjust("1 second")
+        let deaths = 0
+        for (let n = 1, isDone = false; !isDone; n += stride) {
+          const of = `${n}`
+          yield* stock(of, 3)
+          // By the clock of the test, whatever the clock of the database says.
+          const [stocked] = yield* Stream.runCollect(services.store.readStream(StreamId.make("stock", of)))
+          const ahead = (yield* Clock.currentTimeMillis) - stocked!.recordedAt.epochMilliseconds
+          yield* place(`${of}.good`, { items: 2 })
+          yield* place(`${of}.short`, { items: 4 })
+          yield* place(`${of}.late`, { paysAtOnce: false, payWithin: ahead + hour })
 
-            const beforeTime = Effect.all([
-              over(services, `${of}.good`),
-              over(services, `${of}.short`),
-              until(outcome(services, `${of}.late`), ({ payment }) => payment.length === 1)
-            ])
-            const afterwards = Effect.andThen(TestClock.adjust(2 * hour), over(services, `${of}.late`))
-            const killed = mortal(services, n)
-            yield* Effect.exit(running(services, { context: killed.context })).pipe(
-              // It may die before it is up.
-              Effect.flatMap((exit) => (Exit.isFailure(exit) ? killed.death : beforeTime)),
-              Effect.andThen(afterwards),
-              Effect.raceFirst(killed.death),
-              Effect.scoped
-            )
-            isDone = !killed.hasDied()
-            deaths += isDone ? 0 : 1
-            yield* killed.bury
-            yield* Effect.scoped(Effect.andThen(running(services), Effect.andThen(beforeTime, afterwards)))
+          const beforeTime = Effect.all([
+            over(services, `${of}.good`),
+            over(services, `${of}.short`),
+            until(outcome(services, `${of}.late`), ({ payment }) => payment.length === 1)
+          ])
+          const afterwards = Effect.andThen(TestClock.adjust(2 * hour), over(services, `${of}.late`))
+          const killed = mortal(services, n)
+          yield* Effect.exit(running(services, { context: killed.context })).pipe(
+            // It may die before it is up.
+            Effect.flatMap((exit) => (Exit.isFailure(exit) ? killed.death : beforeTime)),
+            Effect.andThen(afterwards),
+            Effect.raceFirst(killed.death),
+            Effect.scoped
+          )
+          isDone = !killed.hasDied()
+          deaths += isDone ? 0 : 1
+          yield* killed.bury
+          yield* Effect.scoped(Effect.andThen(running(services), Effect.andThen(beforeTime, afterwards)))
 
-            const dead = `killed after call ${n}`
-            assert.deepStrictEqual(yield* outcome(services, `${of}.good`), confirmed, dead)
-            assert.deepStrictEqual(yield* outcome(services, `${of}.short`), compensated, dead)
-            assert.deepStrictEqual(yield* outcome(services, `${of}.late`), timedOut, dead)
-          }
-          // All calls that there are: until one is not reached.
-          assert.isAbove(deaths, 90 / stride)
-        }),
-      60_000
+          const dead = `killed after call ${n}`
+          assert.deepStrictEqual(yield* outcome(services, `${of}.good`), confirmed, dead)
+          assert.deepStrictEqual(yield* outcome(services, `${of}.short`), compensated, dead)
+          assert.deepStrictEqual(yield* outcome(services, `${of}.late`), timedOut, dead)
+        }
+        // All calls that there are: until one is not reached.
+        assert.isAbove(deaths, 90 / stride)
+      })
     )
   }
 

@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import { Category, CommandHandler, Consumers, Decider, EventSchema, Reactor } from "effect-decider"
 import { BellEvent, ring, running, source, until } from "./fixtures/bells.ts"
 import { type Services, stores } from "./stores.ts"
+import { patience } from "../support/patience.ts"
 
 /** The same services, in a process that gets these answers about its lease; `isMove` where the checkpoint is to move. */
 const answered = (
@@ -154,7 +155,7 @@ describe("Reactor, when something is lost", () => {
         yield* ring(services, "a", 0)
         yield* until(services.store.readPage({ category: "echo" }), ({ events }) => events.length === 1)
         yield* ring(services, "a", 1)
-        yield* Effect.timeout(Deferred.await(gone), "10 seconds")
+        yield* Effect.timeout(Deferred.await(gone), patience)
         yield* running(services, [reactor], { lease: "240 millis" })
         yield* ring(services, "a", 2)
         const { events } = yield* until(services.store.readPage({ category: "echo" }), ({ events }) =>

@@ -29,6 +29,7 @@ import * as SqlProjection from "effect-decider/layers/SqlProjection"
 import { EventStore } from "../../src/store/EventStore.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
 import { type Services, silently, stores } from "./stores.ts"
+import { patience } from "../support/patience.ts"
 
 const { Any } = ExpectedVersion
 
@@ -77,7 +78,15 @@ const projecting = (
   services: Services,
   projections: ReadonlyArray<Projector.Runnable<any>>,
   options?: Projector.Options
-) => started(services, Projector.Projector, Projector.layer(projections, { lease: "500 millis", ...options }))
+) =>
+  Effect.map(started(services, Projector.Projector, Projector.layer(projections, options)), ({ service, stop }) => ({
+    service: {
+      ...service,
+      waitFor: (some: ReadonlyArray<Projector.Named> | Projector.Named, position: Position.Position) =>
+        service.waitFor(some, position, { timeout: patience })
+    },
+    stop
+  }))
 
 /** What a process of either kind has: how it appends, and how it waits for what was appended. */
 const running = Effect.fnUntraced(function* (
@@ -95,10 +104,10 @@ const running = Effect.fnUntraced(function* (
 })
 
 const ready = (projection: Projector.Named) =>
-  Stream.runLast(Rebuild.watch(projection, { every: "10 millis" })).pipe(Effect.timeout("20 seconds"))
+  Stream.runLast(Rebuild.watch(projection, { every: "10 millis" })).pipe(Effect.timeout(patience))
 
 const until = <A, E, R>(effect: Effect.Effect<A, E, R>, is: (value: A) => boolean) =>
-  Effect.repeat(effect, { until: is, schedule: Schedule.spaced("2 millis") }).pipe(Effect.timeout("20 seconds"))
+  Effect.repeat(effect, { until: is, schedule: Schedule.spaced("2 millis") }).pipe(Effect.timeout(patience))
 
 /** Reads all the time: every key is there, and what was seen is never less. Answers which versions it saw. */
 const reading = Effect.fnUntraced(function* (model: ReadModel.Current<number>) {
@@ -155,7 +164,7 @@ for (const [name, opened] of Object.entries(stores)) {
           const after = yield* running(kind, two, [Old, New], { previous: "drop" })
           const watched = yield* Stream.runCollect(Rebuild.watch(New, { every: "10 millis" })).pipe(
             Effect.provideContext(two.context),
-            Effect.timeout("20 seconds")
+            Effect.timeout(patience)
           )
           const last = watched.at(-1)!
           assert.deepStrictEqual(

@@ -29,68 +29,59 @@ const rowsOf = (store: string): ReadonlyArray<string> => {
 const renewReport = "docs/soak-report.md tells of another run than this, write it again: npm run soak -- --minutes 5"
 
 describe("kill -9 under load loses, halves, doubles and skips nothing", () => {
-  it.live(
-    "on PostgreSQL: of writers, sessions, backends and the server",
-    () =>
-      Effect.gen(function* () {
-        const report = yield* Soak.postgres({ seed, millis: 3500, writers: 2, fibers: 6, pause: 4, interval: 800 })
-        isSound(report)
-        assert.strictEqual(
-          Object.keys(report.happened).filter((name) => name.includes("kill")).length,
-          4,
-          JSON.stringify(report.happened)
-        )
-        assert.deepStrictEqual(rowsOf("PostgreSQL"), Object.keys(report.mustBeZero), renewReport)
-      }),
-    120_000
+  it.live("on PostgreSQL: of writers, sessions, backends and the server", () =>
+    Effect.gen(function* () {
+      const report = yield* Soak.postgres({ seed, millis: 3500, writers: 2, fibers: 6, pause: 4, interval: 800 })
+      isSound(report)
+      assert.strictEqual(
+        Object.keys(report.happened).filter((name) => name.includes("kill")).length,
+        4,
+        JSON.stringify(report.happened)
+      )
+      assert.deepStrictEqual(rowsOf("PostgreSQL"), Object.keys(report.mustBeZero), renewReport)
+    })
   )
 
-  it.live(
-    "on SQLite: of writers",
-    () =>
-      Effect.gen(function* () {
-        const report = yield* Soak.sqlite({ seed, millis: 1500, writers: 2, fibers: 4, pause: 4, interval: 500 })
-        isSound(report)
-        assert.deepStrictEqual(rowsOf("SQLite"), Object.keys(report.mustBeZero), renewReport)
-      }),
-    120_000
+  it.live("on SQLite: of writers", () =>
+    Effect.gen(function* () {
+      const report = yield* Soak.sqlite({ seed, millis: 1500, writers: 2, fibers: 4, pause: 4, interval: 500 })
+      isSound(report)
+      assert.deepStrictEqual(rowsOf("SQLite"), Object.keys(report.mustBeZero), renewReport)
+    })
   )
 
-  it.live(
-    "and would tell if there were one event less, and one taken for another",
-    () =>
-      Effect.gen(function* () {
-        const { mustBeZero } = yield* Soak.sqlite({
-          seed,
-          millis: 1000,
-          writers: 1,
-          fibers: 4,
-          pause: 4,
-          interval: 300,
-          tamper: (filename) => {
-            const database = new DatabaseSync(filename)
-            // One that others of its stream come after.
-            database.exec(`DELETE FROM effect_decider_events WHERE position = (
+  it.live("and would tell if there were one event less, and one taken for another", () =>
+    Effect.gen(function* () {
+      const { mustBeZero } = yield* Soak.sqlite({
+        seed,
+        millis: 1000,
+        writers: 1,
+        fibers: 4,
+        pause: 4,
+        interval: 300,
+        tamper: (filename) => {
+          const database = new DatabaseSync(filename)
+          // One that others of its stream come after.
+          database.exec(`DELETE FROM effect_decider_events WHERE position = (
               SELECT min(e.position) FROM effect_decider_events e
               JOIN effect_decider_events next ON next.stream = e.stream AND next.version = e.version + 1
               WHERE e.position >= 40)`)
-            database.exec(
-              "UPDATE effect_decider_events SET id = (SELECT id FROM effect_decider_events WHERE position = 20) WHERE position = 21"
-            )
-            database.close()
-          }
-        })
-        for (const what of [
-          "actions there by half",
-          "stream versions out of order, missing or twice",
-          "event ids there twice"
-        ]) {
-          assert.isAbove(mustBeZero[what]!, 0, what)
+          database.exec(
+            "UPDATE effect_decider_events SET id = (SELECT id FROM effect_decider_events WHERE position = 20) WHERE position = 21"
+          )
+          database.close()
         }
-        for (const [what, count] of Object.entries(mustBeZero)) {
-          assert.isTrue(!what.startsWith("differences") || count > 0, what)
-        }
-      }),
-    60_000
+      })
+      for (const what of [
+        "actions there by half",
+        "stream versions out of order, missing or twice",
+        "event ids there twice"
+      ]) {
+        assert.isAbove(mustBeZero[what]!, 0, what)
+      }
+      for (const [what, count] of Object.entries(mustBeZero)) {
+        assert.isTrue(!what.startsWith("differences") || count > 0, what)
+      }
+    })
   )
 })

@@ -27,6 +27,7 @@ import {
 } from "./fixtures/ledgers.ts"
 import { attributes, find, traced } from "./fixtures/telemetry.ts"
 import { gate, settle, type Store } from "./fixtures/watched.ts"
+import { patience } from "../support/patience.ts"
 
 /** What every store must give. */
 const onStores = (name: string, open: Effect.Effect<Subject, unknown, Scope.Scope>) =>
@@ -351,7 +352,7 @@ describe("a handler with snapshots", () => {
       yield* ledgers.execute("a", [1])
       yield* ledgers.execute("b", [1])
       yield* until(() => attempts === 1)
-      yield* Scope.close(scope, Exit.void).pipe(Effect.timeout("1 second"))
+      yield* Scope.close(scope, Exit.void).pipe(Effect.timeout(patience))
       yield* open
       assert.strictEqual((yield* ledgers.execute("c", [1])).version, 1)
       yield* settle

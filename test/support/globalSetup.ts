@@ -30,7 +30,9 @@ export const Answer = Schema.fromJsonString(
 class Server extends Context.Service<Server, PostgresServer>()("effect-decider/test/Postgres") {}
 
 export default async (project: TestProject) => {
-  const runtime = ManagedRuntime.make(Layer.effect(Server, fromEnvironment()))
+  // All workers share it, and some tests have three pools of thirty.
+  const settings = { max_connections: "400" }
+  const runtime = ManagedRuntime.make(Layer.effect(Server, fromEnvironment({ settings })))
   const answer = runtime.contextEffect.pipe(
     Effect.map((context) => ({ url: Context.get(context, Server).url })),
     Effect.result,

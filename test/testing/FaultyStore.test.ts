@@ -102,33 +102,27 @@ const survives = Effect.fnUntraced(function* (
 })
 
 describe("FaultyStore", () => {
-  it.live(
-    "does nothing wrong when it is not told to",
-    () =>
-      Effect.forEach(
-        StoreConformance.cases({ programs: 5 }).filter(
-          ({ name, skipped }) => skipped === undefined && !/^(tails|bad input|isolation)/.test(name)
-        ),
-        ({ run }) => run
-      ).pipe(Effect.provide(Layer.provide(FaultyStore.layer(), MemoryEventStore.layer))),
-    60_000
+  it.live("does nothing wrong when it is not told to", () =>
+    Effect.forEach(
+      StoreConformance.cases({ programs: 5 }).filter(
+        ({ name, skipped }) => skipped === undefined && !/^(tails|bad input|isolation)/.test(name)
+      ),
+      ({ run }) => run
+    ).pipe(Effect.provide(Layer.provide(FaultyStore.layer(), MemoryEventStore.layer)))
   )
 
   // What is lost is sent again by the library, and then an answer says so; these cases expect to be first.
-  it.live(
-    "keeps the contract while it delays and delivers twice",
-    () =>
-      Effect.forEach(
-        StoreConformance.cases({ programs: 10, seed }).filter(({ name }) =>
-          /^(versions|several writes|repeats|races|model)/.test(name)
-        ),
-        ({ name, run }) => Effect.mapError(run, ({ message }) => `seed ${seed}, ${name}: ${message}`)
-      ).pipe(
-        Effect.provide(
-          Layer.provide(FaultyStore.layer({ seed, latency: "1 millis", duplicate: 0.5 }), MemoryEventStore.layer)
-        )
+  it.live("keeps the contract while it delays and delivers twice", () =>
+    Effect.forEach(
+      StoreConformance.cases({ programs: 10, seed }).filter(({ name }) =>
+        /^(versions|several writes|repeats|races|model)/.test(name)
       ),
-    60_000
+      ({ name, run }) => Effect.mapError(run, ({ message }) => `seed ${seed}, ${name}: ${message}`)
+    ).pipe(
+      Effect.provide(
+        Layer.provide(FaultyStore.layer({ seed, latency: "1 millis", duplicate: 0.5 }), MemoryEventStore.layer)
+      )
+    )
   )
 
   it.live("goes wrong alike from the same seed", () =>
@@ -253,22 +247,19 @@ describe("FaultyStore", () => {
 })
 
 describe("CommandHandler, with answers that are lost", () => {
-  it.effect(
-    "100,000 lost acknowledgements give no duplicate and no wrong answer",
-    () =>
-      Effect.gen(function* () {
-        const inner = yield* MemoryEventStore.make
-        const { counts, operations, unknown } = yield* survives(
-          inner,
-          { lostAcknowledgement: 0.7 },
-          { losses: 100_000, entities: 2048, callers: 4096, pass: TestClock.adjust("100 millis") }
-        )
-        assert.isAtLeast(counts.lostAcknowledgements, 100_000)
-        assert.isAbove(operations, 30_000)
-        // Some lose their answers until the library gives up, so the check has to find out what became of them.
-        assert.isAbove(unknown, 100)
-      }),
-    60_000
+  it.effect("100,000 lost acknowledgements give no duplicate and no wrong answer", () =>
+    Effect.gen(function* () {
+      const inner = yield* MemoryEventStore.make
+      const { counts, operations, unknown } = yield* survives(
+        inner,
+        { lostAcknowledgement: 0.7 },
+        { losses: 100_000, entities: 2048, callers: 4096, pass: TestClock.adjust("100 millis") }
+      )
+      assert.isAtLeast(counts.lostAcknowledgements, 100_000)
+      assert.isAbove(operations, 30_000)
+      // Some lose their answers until the library gives up, so the check has to find out what became of them.
+      assert.isAbove(unknown, 100)
+    })
   )
 
   it.effect("a store that does not know events by their ids would be found", () =>

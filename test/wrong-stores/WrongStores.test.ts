@@ -19,6 +19,7 @@ import * as Subscription from "../../src/projection/Subscription.ts"
 import { EventStore } from "../../src/store/EventStore.ts"
 import { Any } from "../../src/store/ExpectedVersion.ts"
 import { heldOpen, newEvent, newStream, open, write } from "../layers/fixtures/pg.ts"
+import { patience } from "../support/patience.ts"
 import * as Postgres from "../support/Postgres.ts"
 import * as Memory from "./memory.ts"
 import * as Wrong from "./postgres.ts"
@@ -303,7 +304,7 @@ const catches = Effect.fnUntraced(function* <R>(
     const found = cases.find((one) => one.name === name)
     assert.isDefined(found, name)
     let message = yield* outcome(found)
-    for (let i = 0; i < patience && message !== isGreen; i++) {
+    for (let i = 0; i < 4 && message !== isGreen; i++) {
       message = yield* outcome(found)
     }
     assert.strictEqual(message, isGreen, name)
@@ -313,7 +314,7 @@ const catches = Effect.fnUntraced(function* <R>(
     assert.isDefined(found, name)
     assert.isUndefined(found.skipped)
     let message = yield* outcome(found)
-    for (let i = 0; i < patience && !issue.test(message); i++) {
+    for (let i = 0; i < most && !issue.test(message); i++) {
       message = yield* outcome(found)
     }
     assert.match(message, issue)
@@ -333,8 +334,9 @@ const isGreen = "green"
 const outcome = <R>({ run }: StoreConformance.Case<R>) =>
   Effect.match(run, { onFailure: ({ message }) => message, onSuccess: () => isGreen })
 
-// A statement's snapshot and its end are some microseconds apart: one run of the stress nearly always meets them.
-const patience = 4
+// A statement's snapshot and its end are some microseconds apart. One run of the stress nearly always meets them, on a machine
+// that does nothing else; one run that does is all that has to be shown.
+const most = 40
 
 // The horizon of transactions is that of the server: these would wait for those of other tests, in other databases.
 const goByHorizon = new Set([
@@ -361,20 +363,17 @@ describe("StoreConformance is red on", () => {
   }
 
   for (const [name, [wrong, red, green]] of Object.entries(onPostgres)) {
-    it.live(
-      name,
-      () =>
-        catches(StoreConformance.cases(hooks), red, green).pipe(
-          Effect.provide(
-            Layer.provideMerge(
-              Wrong.layer(wrong),
-              goByHorizon.has(name)
-                ? Layer.unwrap(Effect.map(EmbeddedPostgres.make(), clientOf))
-                : Postgres.layer({ maxConnections: 20 })
-            )
+    it.live(name, () =>
+      catches(StoreConformance.cases(hooks), red, green).pipe(
+        Effect.provide(
+          Layer.provideMerge(
+            Wrong.layer(wrong),
+            goByHorizon.has(name)
+              ? Layer.unwrap(Effect.map(EmbeddedPostgres.make(), clientOf))
+              : Postgres.layer({ maxConnections: 20 })
           )
-        ),
-      120_000
+        )
+      )
     )
   }
 })
@@ -417,7 +416,7 @@ describe("a subscription", () => {
           Effect.scoped,
           Effect.provide(Layer.provideMerge(Layer.fresh(Wrong.layer(wrong)), Postgres.layer({ maxConnections: 20 })))
         )
-        const what = yield* Effect.timeout(told, "20 seconds")
+        const what = yield* Effect.timeout(told, patience)
         if (isRight) {
           assert.deepStrictEqual(Array.isArray(what) && what.map((event) => event.split(" ")[1]), ["1", "1", "2"])
         } else {
@@ -485,7 +484,6 @@ describe("over a crash of the server", () => {
         yield* Effect.provide(sql, clientOf(server))
         const unlogged = Layer.provideMerge(Wrong.layer(Wrong.unloggedTags), clientOf(server))
         yield* catches(cases(server), overCrash).pipe(Effect.provide(unlogged))
-      }),
-    120_000
+      })
   )
 })

@@ -13,13 +13,10 @@ import * as Kit from "./kit.ts"
 
 const { Any, NoStream } = ExpectedVersion
 
-/** How long a listener may wait for what it must be told. Much more than any needs. */
-const limit = "10 seconds"
-
 const inTime = <A, E>(what: string, effect: Effect.Effect<A, E>) =>
   Effect.timeoutOrElse(effect, {
-    duration: limit,
-    orElse: () => Effect.fail(new Kit.ConformanceFailure({ issue: `${what}: not told within ${limit}` }))
+    duration: Kit.inTime,
+    orElse: () => Effect.fail(new Kit.ConformanceFailure({ issue: `${what}: not told within ${Kit.inTime}` }))
   })
 
 /** Listens, and has been told the head already. `until` waits to be told a position, and answers all it was told. */
@@ -51,14 +48,14 @@ interface Ear {
 const append = (store: Kit.Store, count = 1) =>
   Effect.map(Kit.seeded(store, count), ({ written }) => written.positions[count - 1]!)
 
-/** Reads on from a checkpoint whenever it is told to, until it has seen so many events of a category. */
+/** Reads on from a checkpoint whenever it is told to, until it has `seen` so many events of a category. */
 const tail = Effect.fnUntraced(function* (
   store: Kit.Store,
   category: string,
   count: number,
-  from: Position.Position
-): Effect.fn.Return<ReadonlyArray<RecordedEvent>, unknown> {
-  const seen: Array<RecordedEvent> = []
+  from: Position.Position,
+  seen: Array<RecordedEvent>
+): Effect.fn.Return<void, unknown> {
   let after = from
   const drain = Effect.gen(function* () {
     while (true) {
@@ -73,10 +70,8 @@ const tail = Effect.fnUntraced(function* (
   yield* store.changes.pipe(
     Stream.mapEffect(() => drain),
     Stream.takeUntil(() => seen.length >= count),
-    Stream.runDrain,
-    Effect.timeoutOrElse({ duration: limit, orElse: () => Effect.void })
+    Stream.runDrain
   )
-  return seen
 })
 
 export const cases: ReadonlyArray<Kit.Case> = [
@@ -232,11 +227,9 @@ export const cases: ReadonlyArray<Kit.Case> = [
         const rounds = 12
         // One more, of the shared stream.
         const total = writers * rounds * 2 + 1
+        const seenBy = Array.from({ length: readers }, (): Array<RecordedEvent> => [])
         const tails = yield* Effect.forkChild(
-          Effect.all(
-            Array.from({ length: readers }, () => tail(store, category, total, from)),
-            { concurrency: "unbounded" }
-          )
+          Effect.forEach(seenBy, (seen) => tail(store, category, total, from, seen), { concurrency: "unbounded" })
         )
         const shared = Kit.newStream(category)
         const writer = Effect.gen(function* () {
@@ -262,8 +255,9 @@ export const cases: ReadonlyArray<Kit.Case> = [
           { concurrency: "unbounded", discard: true }
         )
         const expected = Kit.ids(yield* Kit.read(store, { category, after: from }))
-        for (const seen of yield* Fiber.join(tails)) {
-          Kit.same(`the events seen within ${limit}`, Kit.ids(seen), expected)
+        yield* Effect.timeoutOption(Fiber.join(tails), Kit.inTime)
+        for (const seen of seenBy) {
+          Kit.same(`the events seen within ${Kit.inTime} after the last append`, Kit.ids(seen), expected)
         }
       }
     )

@@ -74,9 +74,15 @@ export interface Hooks {
 }
 
 /**
- * How long a case may take. Much more than any needs: it is there so that a store that blocks fails instead of hanging.
+ * How long a case may take. Much more than any needs, also on a slow and busy machine: it is there so that a store that blocks fails
+ * instead of hanging.
  */
-export const timeLimit = "20 seconds"
+export const timeLimit = "2 minutes"
+
+/**
+ * How long a case waits for what must come. Much more than it takes, and less than a case may take.
+ */
+export const inTime = "1 minute"
 
 /**
  * Makes a case of a generator over the store.
@@ -371,7 +377,7 @@ export const doneOrWaiting = (fiber: Fiber.Fiber<unknown, unknown>): Effect.Effe
  */
 export const untilItIsBack = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.retry(effect, {
-    schedule: Schedule.spaced("20 millis").pipe(Schedule.upTo({ duration: "15 seconds" })),
+    schedule: Schedule.spaced("20 millis").pipe(Schedule.upTo({ duration: inTime })),
     while: isAway
   })
 

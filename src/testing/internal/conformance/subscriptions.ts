@@ -81,7 +81,7 @@ export const cases: ReadonlyArray<Kit.Case> = [
     }
     const live = yield* Effect.forkChild(
       until(subscribe({ category: within, after: start }), (yield* store.head) + 3n).pipe(
-        Effect.timeoutOption("10 seconds")
+        Effect.timeoutOption(Kit.inTime)
       )
     )
     for (const event of [Kit.newEvent(), Kit.newEvent(), Kit.newEvent(), Kit.newEvent()]) {
@@ -102,7 +102,7 @@ export const cases: ReadonlyArray<Kit.Case> = [
     const all = yield* subscribe({ category: within, after: yield* store.head }).pipe(
       Stream.takeUntil((batch) => heard.push(...batch.events) >= events.length),
       Stream.runDrain,
-      Effect.timeoutOption("10 seconds"),
+      Effect.timeoutOption(Kit.inTime),
       Effect.forkChild
     )
     for (const event of events) {
