@@ -175,7 +175,17 @@ export const batchesLookEarly: WrongSql = {
 export const batchesWithoutLocks: WrongSql = {
   swaps: [
     [batchTakesLocks, "if false then"],
-    [/(or v_made\[w\.write\];\s+end if;)(?=\s+return query)/, "$1 if pg_sleep(0.01) is null then end if;"]
+    [/(or v_made\[w\.write\];\s+end if;)(?=\s+if p_keys)/, "$1 if pg_sleep(0.01) is null then end if;"]
+  ]
+}
+
+/** Whoever shares a commit does not notice that his key was taken in that very moment. */
+export const batchesTakeKeysTwice: WrongSql = {
+  swaps: [
+    [
+      "if v_one < (select count(*) from unnest(p_key_writes)",
+      "if false and v_one < (select count(*) from unnest(p_key_writes)"
+    ]
   ]
 }
 
