@@ -3,8 +3,10 @@ import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
+import * as Criteria from "../../src/store/Criteria.ts"
 import * as Pg from "../../src/layers/internal/pgPrimitives.ts"
-import type { IdempotencyRecord, Write } from "../../src/store/EventStore.ts"
+import type { AppendOptions, IdempotencyRecord, Write } from "../../src/store/EventStore.ts"
+import * as Position from "../../src/store/Position.ts"
 import { Any, Exact, NoStream, StreamExists } from "../../src/store/ExpectedVersion.ts"
 import { AlreadyRecorded, CommitUnknown } from "../../src/store/StoreError.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
@@ -275,6 +277,41 @@ describe("PgEventStore, idempotency records", () => {
       }
       const [row] = yield* stores[0].sql`select count(*) from effect_decider.idempotency`.values
       assert.strictEqual(Number(row![0]), 10 * (40 + 2))
+    })
+  )
+
+  it.live("a key that many of one process want at once costs the others no commit of their own", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open(yield* Postgres.database)
+      const wanted = newRecord()
+      const results = yield* Effect.forEach(
+        Array.from({ length: 80 }, (_, i) => (i % 2 === 0 ? wanted : newRecord())),
+        (record) => Effect.result(store.append(write(newStream(), NoStream, newEvent()), { idempotency: [record] })),
+        { concurrency: "unbounded" }
+      )
+      assert.lengthOf(results.filter(Result.isSuccess), 41)
+      const [row] = yield* sql`select count(distinct xmin::text) from effect_decider.events`.values
+      assert.isAtMost(Number(row![0]), 8)
+    })
+  )
+
+  it.live("who is told of his condition is told of his key first, whoever records it meanwhile", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const [one, other] = [(yield* open(config)).store, (yield* open(config)).store]
+      yield* one.append(write(newStream(), NoStream, newEvent({ tags: ["t"] })))
+      const condition = { failIfEventsMatch: Criteria.tags("t"), after: Position.origin }
+      for (let round = 0; round < 300; round++) {
+        const [stream, record] = [newStream(), newRecord()]
+        const append = (store: Store, options: AppendOptions) =>
+          Effect.result(store.append(write(stream, NoStream, newEvent()), { idempotency: [record], ...options }))
+        const [plain, conditional] = yield* Effect.all([append(one, {}), append(other, { condition })], {
+          concurrency: "unbounded"
+        })
+        assert.isTrue(Result.isSuccess(plain))
+        const failure = Result.isFailure(conditional) ? conditional.failure._tag : undefined
+        assert.include(["AlreadyRecorded", "AppendConditionFailed"], failure)
+      }
     })
   )
 

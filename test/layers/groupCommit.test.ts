@@ -17,13 +17,14 @@ interface Member extends GroupCommit.Member {
   readonly name: string
 }
 
-/** Names are like "a1+x!y": the stream, which of its appends, and the locks that it shares and guards. */
+/** Names are like "a1+x!y=k": the stream, which of its appends, the locks that it shares and guards, and the keys it records. */
 const member = (name: string, bytes = 1): Member => ({
   name,
   bytes,
   stream: StreamId.make("test", name[0]!),
   shares: locksOf(/\+(\w+)/.exec(name)?.[1]),
-  guards: locksOf(/!(\w+)/.exec(name)?.[1])
+  guards: locksOf(/!(\w+)/.exec(name)?.[1]),
+  keys: Array.from(/=(\w+)/.exec(name)?.[1] ?? "")
 })
 
 const locksOf = (names = ""): ReadonlyArray<number> => Array.from(names, (name) => name.charCodeAt(0))
@@ -234,6 +235,23 @@ describe("group commit", () => {
       yield* land(4)
       assert.deepStrictEqual(names().slice(5), ["g1!z i1+x"])
       yield* land(5)
+      yield* Fiber.joinAll(fibers)
+    })
+  )
+
+  it.effect("of those who record a key one is under way", () =>
+    Effect.gen(function* () {
+      const { land, names, submit } = yield* setUp({ lanes: 2, maxMembers: 8 })
+      const fibers = yield* submit("a1=k", "b1=lk", "c1=m", "d1=l", "e1")
+      assert.deepStrictEqual(names(), ["a1=k c1=m e1"])
+      fibers.push(...(yield* submit("f1=m", "g1=n")))
+      assert.deepStrictEqual(names().slice(1), ["g1=n"])
+      yield* land(0)
+      assert.deepStrictEqual(names().slice(2), ["b1=lk f1=m"])
+      yield* land(1)
+      yield* land(2)
+      assert.deepStrictEqual(names().slice(3), ["d1=l"])
+      yield* land(3)
       yield* Fiber.joinAll(fibers)
     })
   )

@@ -163,14 +163,6 @@ const onPostgres: Readonly<Record<string, readonly [wrong: Wrong.WrongSql, red: 
       Wrong.batchesWithoutLocks,
       { [conditions.another]: /stands between/ },
       [conditions.items, underWay("a tag", "commits"), conditions.crowd]
-    ],
-    "batches that take a key twice": [
-      Wrong.batchesTakeKeysTwice,
-      {
-        "records: of 16 appends with the same two keys one is made, with streams of their own":
-          /the number of winners: expected 1, saw \d+/
-      },
-      ["records: an append with one stores it, and a second one with its key writes nothing"]
     ]
   }
 

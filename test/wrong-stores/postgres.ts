@@ -179,16 +179,6 @@ export const batchesWithoutLocks: WrongSql = {
   ]
 }
 
-/** Whoever shares a commit does not notice that his key was taken in that very moment. */
-export const batchesTakeKeysTwice: WrongSql = {
-  swaps: [
-    [
-      "if v_one < (select count(*) from unnest(p_key_writes)",
-      "if false and v_one < (select count(*) from unnest(p_key_writes)"
-    ]
-  ]
-}
-
 /**
  * The store of the current client with its SQL swapped. Dies at the end when a swap met nothing: then the store was right.
  */

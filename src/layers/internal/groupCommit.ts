@@ -3,7 +3,7 @@
  *
  * There is no waiting for company. Free lanes take all that waits, so an append that finds nothing to wait for goes at
  * once, and the more come, the larger the batches become. A stream is in at most one batch at a time, and its appends keep
- * their order; and nobody is in a batch with, or beside, one who guards a lock that he shares.
+ * their order; and nobody is in a batch with, or beside, one who guards a lock that he shares or records a key that he has.
  */
 import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Duration from "effect/Duration"
@@ -18,10 +18,10 @@ import type { StoreSystem, Written } from "../../store/EventStore.ts"
 import { type AppendError, CommitUnknown, StoreUnavailable } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import * as GroupTelemetry from "./groupTelemetry.ts"
-import { type Claim, Claims } from "./tagClaims.ts"
+import { type Claim, Claims } from "./claims.ts"
 
 /**
- * What can be batched: an append to one stream, the locks that it shares or guards, and how large it is.
+ * What can be batched: an append to one stream, the locks that it shares or guards, the keys it records, and how large it is.
  */
 export interface Member extends Claim {
   readonly stream: StreamId

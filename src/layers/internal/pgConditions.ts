@@ -12,7 +12,7 @@ import * as Append from "./pgAppend.ts"
 import { arrayText } from "./pgNames.ts"
 import * as Records from "./pgRecords.ts"
 import * as Rows from "./pgRows.ts"
-import type { Claim } from "./tagClaims.ts"
+import type { Claim } from "./claims.ts"
 import * as Tagged from "./tagged.ts"
 import * as TagLocks from "./tagLocks.ts"
 
@@ -50,7 +50,8 @@ export const guarded = (
     items,
     records,
     shares: once(tags.map(TagLocks.lockOf)).filter((lock) => !guards.includes(lock)),
-    guards
+    guards,
+    keys: records.map(({ record }) => record.key)
   }
 }
 

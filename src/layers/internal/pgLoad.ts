@@ -115,10 +115,11 @@ export const make = Effect.fnUntraced(function* (
               tails.map(({ idempotencyKey }) => idempotencyKey ?? null),
               PgTypes.OID.text
             ),
-            longest + 1
+            longest
           ])
         ),
-        (parts) => tails.map((tail, i) => (parts === undefined || isCut(parts[i]!) ? alone(tail) : toStream(parts[i]!)))
+        (parts) =>
+          tails.map((tail, i) => (parts === undefined || isLong(tail, parts[i]!) ? alone(tail) : toStream(parts[i]!)))
       )
   })
 
@@ -132,12 +133,12 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
- * The most events that one of those who load together gets. Some more than most streams have, and few enough that nobody waits
- * long for the others'.
+ * The most events that one of those who load together gets: some more than most streams have, and few enough that nobody waits
+ * long for the others'. Who has more is told the version of the stream alone.
  */
 export const longest = 64
 
-const isCut = (found: Found): boolean => found.length > longest
+const isLong = ({ after }: Tail, [row]: Found): boolean => row![0] === null && (row![2] as number) - after > longest
 
 /**
  * The version of a stream. The row that closes it has a negative position; in global order nobody ever looks there.
@@ -172,12 +173,13 @@ const toSnapshot = (snapshot: unknown, state: unknown): StoredSnapshot => {
  * The function that loads several streams.
  */
 export const functions = (s: string): ReadonlyArray<string> => [
-  `create function ${s}.load_many(p_streams text[], p_afters integer[], p_keys text[], p_limit integer) returns table (
+  `create function ${s}.load_many(p_streams text[], p_afters integer[], p_keys text[], p_longest integer) returns table (
   r_load integer, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
   r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz, r_recorded text
 ) language plpgsql stable set plan_cache_mode = force_generic_plan as ${body(`
--- Several streams, each with its first events after a version, and the number of the load before all else. Of each there is one
--- row at least, which has the version when there are no events to have it; the last one has the record of the key too, if any.
+-- Several streams, each with its events after a version, if they are not too many, and the number of the load before all else. Of
+-- each there is one row at least, which has the version when there are no events to have it; the last one has the record of the
+-- key too, if any.
 begin
   return query
     select l.n::integer, ${columns}, ${record(s, "l.key")}
@@ -185,7 +187,8 @@ begin
         lateral (select ${versionOf(s, "l.stream")} as version) v
         left join lateral (
           select * from ${s}.events e
-            where e.stream = l.stream and e.version > l.after and e.position > 0 order by e.version limit p_limit
+            where e.stream = l.stream and e.version > l.after and e.position > 0 and v.version - l.after <= p_longest
+            order by e.version limit p_longest
         ) e on true
       order by l.n, e.version;
 end`)}`

@@ -182,8 +182,11 @@ declare
   v_lock integer;
   v_added integer;
 begin
-  if p_keys is not null and exists (select ${recorded(s, "p_keys")}) then
-    return null;
+  -- Not one condition: with a query in it, it would be a statement also for who has no keys.
+  if p_keys is not null then
+    if exists (select ${recorded(s, "p_keys")}) then
+      return null;
+    end if;
   end if;
   if p_id is not null then
     ${Tagging.takeLocks(s)}
@@ -203,8 +206,10 @@ begin
         from ${s}.judge(p_stream, p_expected, case when p_id is null then '{}' else p_id || coalesce(p_ids, '{}') end) j;
       if v_verdict.status <> 0 then
         -- Who was first on the stream may have been first with a key.
-        if p_keys is not null and exists (select ${recorded(s, "p_keys")}) then
-          return null;
+        if p_keys is not null then
+          if exists (select ${recorded(s, "p_keys")}) then
+            return null;
+          end if;
         end if;
         return array[v_verdict.status, v_verdict.version]::bigint[] || v_verdict.positions;
       end if;
@@ -266,7 +271,8 @@ end`)}`,
 -- Conditions stand likewise, item by item, each with the number of the write it guards, and every item has a tag. Nothing
 -- that an item's first tag has may be among the other writes. Where an event matches, the write is not made: it answers what
 -- there is to say anyway, or the status 7 and the position of the event. Idempotency records stand likewise, each with the
--- number of the write it is stored with; who has a key that is recorded goes alone, and when the race for a key is lost, all fails.
+-- number of the write it is stored with. Who has a key that is recorded goes alone; and when the race for one is lost, or somebody
+-- else's transaction has it for long, all fails.
 --
 -- No join of arrays, for their sizes are unknown when it is planned, and it would take quadratic time. And no look-ups but
 -- lateral ones with a limit, for these alone never become a scan of the table.

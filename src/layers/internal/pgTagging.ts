@@ -218,6 +218,7 @@ end`)}`,
 declare
   v_lock integer;
   v_match bigint;
+  v_verdicts ${s}.verdict[];
 begin
   -- A check without events holds until the transaction ends, as a write does; alone it need not.
   if p_in_transaction or cardinality(p_ids) > 0 then
@@ -236,11 +237,18 @@ begin
         p_schema_versions, p_tag_lists, p_datas, p_metadatas, null) as a (answer);
     return;
   end if;
+  -- Judged before the records are looked up, for keys come before versions: who was first on a stream may have been first with a
+  -- key. But the other way about for a retry, which asks what became of the writes whose records it meets.
+  v_verdicts := array(select j.v ${judged(s)} order by j.n);
   return query ${recordsThere(s)};
-  if found and not p_is_retry then
+  if not found then
+    return query select array[v.status, v.version]::bigint[] || v.positions, null::text
+      from unnest(v_verdicts) with ordinality as v (status, version, positions, n) order by v.n;
+  elsif p_is_retry then
+    return query ${judgedAgain(s)};
+  else
     return;
   end if;
-  return query ${judgedAgain(s)};
   return query select array[7, v_match], null::text;
 end`)}`,
 
@@ -371,15 +379,15 @@ export const recordsThere = (s: string): string => `select null::bigint[], r.rec
 /**
  * The verdicts on all writes, in one statement, so that all are judged at the same moment.
  */
-export const judgedAgain = (
-  s: string
-): string => `select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text
-          from (
+export const judgedAgain = (s: string): string =>
+  `select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text ${judged(s)} order by j.n`
+
+const judged = (s: string): string => `from (
             select ${s}.judge(w.stream, w.expected,
                 array(select e.id from unnest(p_ids, p_writes) with ordinality as e (id, write, n)
                   where e.write = w.n order by e.n)) as v, w.n
               from unnest(p_streams, p_expected) with ordinality as w (stream, expected, n) offset 0
-          ) j order by j.n`
+          ) j`
 
 // The state of a transaction that is taken back on purpose.
 const taken = "ED001"

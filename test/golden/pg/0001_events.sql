@@ -174,8 +174,11 @@ declare
   v_lock integer;
   v_added integer;
 begin
-  if p_keys is not null and exists (select from unnest(p_keys) as k (key), lateral (select from "effect_decider".idempotency r where r.key = k.key limit 1) r) then
-    return null;
+  -- Not one condition: with a query in it, it would be a statement also for who has no keys.
+  if p_keys is not null then
+    if exists (select from unnest(p_keys) as k (key), lateral (select from "effect_decider".idempotency r where r.key = k.key limit 1) r) then
+      return null;
+    end if;
   end if;
   if p_id is not null then
     if p_locks is not null then
@@ -213,8 +216,10 @@ begin
         from "effect_decider".judge(p_stream, p_expected, case when p_id is null then '{}' else p_id || coalesce(p_ids, '{}') end) j;
       if v_verdict.status <> 0 then
         -- Who was first on the stream may have been first with a key.
-        if p_keys is not null and exists (select from unnest(p_keys) as k (key), lateral (select from "effect_decider".idempotency r where r.key = k.key limit 1) r) then
-          return null;
+        if p_keys is not null then
+          if exists (select from unnest(p_keys) as k (key), lateral (select from "effect_decider".idempotency r where r.key = k.key limit 1) r) then
+            return null;
+          end if;
         end if;
         return array[v_verdict.status, v_verdict.version]::bigint[] || v_verdict.positions;
       end if;
@@ -280,7 +285,8 @@ create function "effect_decider".append_many(
 -- Conditions stand likewise, item by item, each with the number of the write it guards, and every item has a tag. Nothing
 -- that an item's first tag has may be among the other writes. Where an event matches, the write is not made: it answers what
 -- there is to say anyway, or the status 7 and the position of the event. Idempotency records stand likewise, each with the
--- number of the write it is stored with; who has a key that is recorded goes alone, and when the race for a key is lost, all fails.
+-- number of the write it is stored with. Who has a key that is recorded goes alone; and when the race for one is lost, or somebody
+-- else's transaction has it for long, all fails.
 --
 -- No join of arrays, for their sizes are unknown when it is planned, and it would take quadratic time. And no look-ups but
 -- lateral ones with a limit, for these alone never become a scan of the table.
@@ -634,8 +640,7 @@ begin
       ) r;
     if found then
       if p_is_retry then
-        return query select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text
-          from (
+        return query select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text from (
             select "effect_decider".judge(w.stream, w.expected,
                 array(select e.id from unnest(p_ids, p_writes) with ordinality as e (id, write, n)
                   where e.write = w.n order by e.n)) as v, w.n
@@ -700,12 +705,13 @@ begin
 end
 $body$;
 
-create function "effect_decider".load_many(p_streams text[], p_afters integer[], p_keys text[], p_limit integer) returns table (
+create function "effect_decider".load_many(p_streams text[], p_afters integer[], p_keys text[], p_longest integer) returns table (
   r_load integer, r_position bigint, r_stream text, r_version integer, r_type text, r_id uuid,
   r_schema_version integer, r_tags text[], r_data text, r_metadata text, r_recorded_at timestamptz, r_recorded text
 ) language plpgsql stable set plan_cache_mode = force_generic_plan as $body$
--- Several streams, each with its first events after a version, and the number of the load before all else. Of each there is one
--- row at least, which has the version when there are no events to have it; the last one has the record of the key too, if any.
+-- Several streams, each with its events after a version, if they are not too many, and the number of the load before all else. Of
+-- each there is one row at least, which has the version when there are no events to have it; the last one has the record of the
+-- key too, if any.
 begin
   return query
     select l.n::integer, e.position, e.stream, coalesce(e.version, v.version), e.type, e.id, e.schema_version, e.tags, e.data::text, e.metadata::text, e.recorded_at, case when coalesce(e.version, v.version) = v.version then (select json_build_array(r.key, r.fingerprint, r.outcome)::text from "effect_decider".idempotency r where r.key = l.key) end
@@ -713,7 +719,8 @@ begin
         lateral (select coalesce((select e.version from "effect_decider".events e where e.stream = l.stream and e.position > 0 and e.version > 0 order by e.version desc limit 1), 0) as version) v
         left join lateral (
           select * from "effect_decider".events e
-            where e.stream = l.stream and e.version > l.after and e.position > 0 order by e.version limit p_limit
+            where e.stream = l.stream and e.version > l.after and e.position > 0 and v.version - l.after <= p_longest
+            order by e.version limit p_longest
         ) e on true
       order by l.n, e.version;
 end
@@ -840,6 +847,7 @@ create function "effect_decider".append_conditional(
 declare
   v_lock integer;
   v_match bigint;
+  v_verdicts "effect_decider".verdict[];
 begin
   -- A check without events holds until the transaction ends, as a write does; alone it need not.
   if p_in_transaction or cardinality(p_ids) > 0 then
@@ -866,21 +874,32 @@ begin
         p_schema_versions, p_tag_lists, p_datas, p_metadatas, null) as a (answer);
     return;
   end if;
+  -- Judged before the records are looked up, for keys come before versions: who was first on a stream may have been first with a
+  -- key. But the other way about for a retry, which asks what became of the writes whose records it meets.
+  v_verdicts := array(select j.v from (
+            select "effect_decider".judge(w.stream, w.expected,
+                array(select e.id from unnest(p_ids, p_writes) with ordinality as e (id, write, n)
+                  where e.write = w.n order by e.n)) as v, w.n
+              from unnest(p_streams, p_expected) with ordinality as w (stream, expected, n) offset 0
+          ) j order by j.n);
   return query select null::bigint[], r.record
       from unnest(p_keys) k (key), lateral (
         select json_build_array(r.key, r.fingerprint, r.outcome)::text as record
           from "effect_decider".idempotency r where r.key = k.key limit 1
       ) r;
-  if found and not p_is_retry then
-    return;
-  end if;
-  return query select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text
-          from (
+  if not found then
+    return query select array[v.status, v.version]::bigint[] || v.positions, null::text
+      from unnest(v_verdicts) with ordinality as v (status, version, positions, n) order by v.n;
+  elsif p_is_retry then
+    return query select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text from (
             select "effect_decider".judge(w.stream, w.expected,
                 array(select e.id from unnest(p_ids, p_writes) with ordinality as e (id, write, n)
                   where e.write = w.n order by e.n)) as v, w.n
               from unnest(p_streams, p_expected) with ordinality as w (stream, expected, n) offset 0
           ) j order by j.n;
+  else
+    return;
+  end if;
   return query select array[7, v_match], null::text;
 end
 $body$;
