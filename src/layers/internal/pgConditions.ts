@@ -51,7 +51,7 @@ export const guarded = (
     records,
     shares: once(tags.map(TagLocks.lockOf)).filter((lock) => !guards.includes(lock)),
     guards,
-    keys: records.map(({ record }) => record.key)
+    keys: records.length === 0 ? none : records.map(({ record }) => record.key)
   }
 }
 

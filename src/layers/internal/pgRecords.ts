@@ -52,11 +52,15 @@ export const columns = (records: ReadonlyArray<Encoded>): ReadonlyArray<unknown>
  * The further parameters of the function for a batch: the records, each with the number of its write.
  */
 export const batch = (members: ReadonlyArray<{ readonly records: ReadonlyArray<Encoded> }>): ReadonlyArray<unknown> => {
-  const owners = members.flatMap(({ records }, i) => records.map(() => i + 1))
-  return [
-    ...columns(owners.length === 0 ? [] : members.flatMap(({ records }) => records)),
-    Append.array(owners.length === 0 ? null : owners, PgTypes.OID.int4)
-  ]
+  const records: Array<Encoded> = []
+  const owners: Array<number> = []
+  for (let i = 0; i < members.length; i++) {
+    for (const record of members[i]!.records) {
+      records.push(record)
+      owners.push(i + 1)
+    }
+  }
+  return [...columns(records), Append.array(owners.length === 0 ? null : owners, PgTypes.OID.int4)]
 }
 
 /**
