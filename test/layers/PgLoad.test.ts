@@ -112,7 +112,7 @@ describe("streams that are loaded together", () => {
     })
   )
 
-  it.live("are each loaded alone when that goes wrong, and fail each when there is no server", () =>
+  it.live("are each loaded alone when that goes wrong, and fail each for what goes wrong alone", () =>
     Effect.gen(function* () {
       const { sql, store } = yield* open({ ...(yield* Postgres.database), maxConnections: 4 })
       const streams = yield* Effect.forEach([1, 2, 3], (count) => streamOf(store, count))

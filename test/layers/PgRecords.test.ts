@@ -23,6 +23,10 @@ const makePrimitives = (sql: PgClient) =>
 const recorded = (store: Store, key: string) =>
   Effect.map(store.load(newStream(), { idempotencyKey: key }), (loaded) => loaded.recorded)
 
+/** Appends an event to a new stream. */
+const appendWith = (store: Store, record: IdempotencyRecord) =>
+  store.append(write(newStream(), NoStream, newEvent()), { idempotency: [record] })
+
 describe("PgEventStore, idempotency records", () => {
   it.live("an acknowledgement that is lost: the append finds out by itself, though its own record is there", () =>
     Effect.gen(function* () {
@@ -184,13 +188,8 @@ describe("PgEventStore, idempotency records", () => {
     Effect.gen(function* () {
       const { sql, store } = yield* open(yield* Postgres.database)
       const record = newRecord()
-      const holder = yield* heldOpen(
-        store,
-        store.append(write(newStream(), NoStream, newEvent()), { idempotency: [record] })
-      )
-      const slow = yield* Effect.forkChild(
-        store.append(write(newStream(), NoStream, newEvent()), { idempotency: [record] })
-      )
+      const holder = yield* heldOpen(store, appendWith(store, record))
+      const slow = yield* Effect.forkChild(appendWith(store, record))
       yield* waiting(sql, 1)
       yield* store.append(write(newStream(), NoStream, newEvent()))
       assert.lengthOf((yield* store.readPage()).events, 0)
@@ -344,15 +343,12 @@ describe("PgEventStore, idempotency records", () => {
     Effect.gen(function* () {
       const { sql, store } = yield* open(yield* Postgres.database)
       const record = newRecord()
-      const holder = yield* heldOpen(
-        store,
-        store.append(write(newStream(), NoStream, newEvent()), { idempotency: [record] })
-      )
-      const append = (idempotency: IdempotencyRecord) =>
-        store.append(write(newStream(), NoStream, newEvent()), { idempotency: [idempotency] })
-      const stopped = yield* Effect.forkChild(Effect.result(append(record)), { startImmediately: true })
+      const holder = yield* heldOpen(store, appendWith(store, record))
+      const stopped = yield* Effect.forkChild(Effect.result(appendWith(store, record)), { startImmediately: true })
       for (let i = 0; i < 3; i++) {
-        yield* Effect.forEach(Array.from({ length: 20 }), () => append(newRecord()), { concurrency: "unbounded" })
+        yield* Effect.forEach(Array.from({ length: 20 }), () => appendWith(store, newRecord()), {
+          concurrency: "unbounded"
+        })
       }
       yield* waiting(sql, 1)
       assert.isUndefined(stopped.pollUnsafe())

@@ -87,6 +87,7 @@ describe("SqliteEventStore", () => {
       if (reason === undefined) {
         it(name, () => runtime.runPromise(run))
       } else {
+        // What a database in memory cannot be asked: the report names it, and the test below holds that it is no more than that.
         it.skip(`${name} (${reason})`, () => runtime.runPromise(run))
       }
     }

@@ -261,15 +261,8 @@ describe("EmbeddedPostgres, on all kinds of machines", () => {
   it.live("runs where npm made no library links, in two processes at once", () =>
     Effect.gen(function* () {
       const binaries = yield* binariesWithoutLinks
-      const processes = yield* Effect.all([
-        otherProcess({ binaries, after: "" }),
-        otherProcess({ binaries, after: "" })
-      ])
-      const started = yield* Effect.all(
-        processes.map((process) => process.started),
-        { concurrency: 2 }
-      )
-      assert.deepStrictEqual(yield* Effect.all(processes.map((process) => process.exit)), [0, 0])
+      const { exits, started } = yield* twoProcesses({ binaries, after: "" })
+      assert.deepStrictEqual(yield* exits, [0, 0])
       yield* Effect.forEach(started, nothingIsLeft)
     })
   )
@@ -277,19 +270,12 @@ describe("EmbeddedPostgres, on all kinds of machines", () => {
   it.live("lets two processes create the same data folder at once", () =>
     Effect.gen(function* () {
       const directory = Path.join(yield* temporaryFolder, "postgres")
-      const processes = yield* Effect.all([
-        otherProcess({ directory, after: "" }),
-        otherProcess({ directory, after: "" })
-      ])
-      const started = yield* Effect.all(
-        processes.map((process) => process.started),
-        { concurrency: 2 }
-      )
+      const { exits, started } = yield* twoProcesses({ directory, after: "" })
       assert.sameMembers(
         started.map(({ rows }) => rows.length),
         [1, 2]
       )
-      assert.deepStrictEqual(yield* Effect.all(processes.map((process) => process.exit)), [0, 0])
+      assert.deepStrictEqual(yield* exits, [0, 0])
     })
   )
 
@@ -400,6 +386,16 @@ describe("test/support/Postgres", () => {
       })
     )
   })
+})
+
+/** Two of them that begin together: both have started, and what they end with. */
+const twoProcesses = Effect.fnUntraced(function* (options: Parameters<typeof otherProcess>[0]) {
+  const processes = yield* Effect.all([otherProcess(options), otherProcess(options)])
+  const started = yield* Effect.all(
+    processes.map((process) => process.started),
+    { concurrency: 2 }
+  )
+  return { started, exits: Effect.all(processes.map((process) => process.exit)) }
 })
 
 /** Looked for when a test needs it: where there is none, the others still say so in their own words. */

@@ -211,22 +211,16 @@ const stores = [
   ["SQLite", sqlite]
 ] as const
 
-// Twenty rounds of a slow machine.
-const timeout = 300_000
-
 describe("two processes on one database", () => {
-  it.live.each(stores)(
-    "answer rightly, also when one of them is killed (%s)",
-    ([, place]) =>
-      rounds(
-        { overlaps: 100, handovers: 20, refusalsOfFirst: 20, refusalsOfSecond: 20, cutShort: 1 },
-        Effect.gen(function* () {
-          const given = yield* together(yield* place, { killAt: 800 })
-          assertLinearizable(given)
-          return chances(given)
-        })
-      ),
-    timeout
+  it.live.each(stores)("answer rightly, also when one of them is killed (%s)", ([, place]) =>
+    rounds(
+      { overlaps: 100, handovers: 20, refusalsOfFirst: 20, refusalsOfSecond: 20, cutShort: 1 },
+      Effect.gen(function* () {
+        const given = yield* together(yield* place, { killAt: 800 })
+        assertLinearizable(given)
+        return chances(given)
+      })
+    )
   )
 
   it.live.each(stores)(
@@ -253,31 +247,27 @@ describe("two processes on one database", () => {
             firstBySecond: by(1, commands).length
           }
         })
-      ),
-    timeout
+      )
   )
 
-  it.live(
-    "that refuse from stale states are found out",
-    () =>
-      rounds(
-        { found: 1 },
-        Effect.gen(function* () {
-          const checked = Linearizability.check(Account, yield* together(yield* sqlite, { isStale: true }))
-          if (Result.isSuccess(checked)) {
-            return { found: 0 }
-          }
-          assert.strictEqual(checked.failure._tag, "NotLinearizable", `seed ${seed}`)
-          if (checked.failure._tag === "NotLinearizable") {
-            const { message, operations } = checked.failure
-            assert.isTrue(
-              operations.some(({ outcome }) => outcome._tag === "Refused"),
-              message
-            )
-          }
-          return { found: 1 }
-        })
-      ),
-    timeout
+  it.live("that refuse from stale states are found out", () =>
+    rounds(
+      { found: 1 },
+      Effect.gen(function* () {
+        const checked = Linearizability.check(Account, yield* together(yield* sqlite, { isStale: true }))
+        if (Result.isSuccess(checked)) {
+          return { found: 0 }
+        }
+        assert.strictEqual(checked.failure._tag, "NotLinearizable", `seed ${seed}`)
+        if (checked.failure._tag === "NotLinearizable") {
+          const { message, operations } = checked.failure
+          assert.isTrue(
+            operations.some(({ outcome }) => outcome._tag === "Refused"),
+            message
+          )
+        }
+        return { found: 1 }
+      })
+    )
   )
 })
