@@ -179,7 +179,7 @@ export const functions = (s: string): ReadonlyArray<string> => [
 ) language plpgsql stable set plan_cache_mode = force_generic_plan as ${body(`
 -- Several streams, each with its events after a version, if they are not too many, and the number of the load before all else. Of
 -- each there is one row at least, which has the version when there are no events to have it; the last one has the record of the
--- key too, if any.
+-- key too, if any. The limit is for the plan alone: look-ups with one never become a scan of the table.
 begin
   return query
     select l.n::integer, ${columns}, ${record(s, "l.key")}

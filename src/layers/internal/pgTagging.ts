@@ -12,6 +12,7 @@
  */
 import { primary, readCommitted } from "./pgIsolation.ts"
 import { body, literal, sequence } from "./pgNames.ts"
+import { judged, judgedAgain, recordsThere } from "./pgRecording.ts"
 import { common } from "./tagLocks.ts"
 
 // The class of the locks is the table's own oid, so two stores in a database never wait for each other.
@@ -365,29 +366,6 @@ const drawn = (s: string): string => `v_settled := pg_sequence_last_value(${sequ
       -- Nothing was drawn yet; or it may not be looked at, which only this says.
       select case when is_called then last_value else 0 end into v_settled from ${s}.position_seq;
     end if;`
-
-/**
- * The idempotency records that are there already. Key by key: a plan for all at once, made while the table is small, would
- * go on to scan it when it is large.
- */
-export const recordsThere = (s: string): string => `select null::bigint[], r.record
-      from unnest(p_keys) k (key), lateral (
-        select json_build_array(r.key, r.fingerprint, r.outcome)::text as record
-          from ${s}.idempotency r where r.key = k.key limit 1
-      ) r`
-
-/**
- * The verdicts on all writes, in one statement, so that all are judged at the same moment.
- */
-export const judgedAgain = (s: string): string =>
-  `select array[(j.v).status, (j.v).version]::bigint[] || (j.v).positions, null::text ${judged(s)} order by j.n`
-
-const judged = (s: string): string => `from (
-            select ${s}.judge(w.stream, w.expected,
-                array(select e.id from unnest(p_ids, p_writes) with ordinality as e (id, write, n)
-                  where e.write = w.n order by e.n)) as v, w.n
-              from unnest(p_streams, p_expected) with ordinality as w (stream, expected, n) offset 0
-          ) j`
 
 // The state of a transaction that is taken back on purpose.
 const taken = "ED001"

@@ -3,6 +3,9 @@
  *
  * Nobody waits for company, and nobody for those who came before. Those who got their answers together, for example from one
  * batch of appends, mostly ask again together.
+ *
+ * No `RequestResolver` of Effect: its batches run in the context of who came first and outlive the scope of the store. And what
+ * has to be read alone after all, its caller reads himself here, and is interrupted with it.
  */
 import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"

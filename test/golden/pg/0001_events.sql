@@ -711,7 +711,7 @@ create function "effect_decider".load_many(p_streams text[], p_afters integer[],
 ) language plpgsql stable set plan_cache_mode = force_generic_plan as $body$
 -- Several streams, each with its events after a version, if they are not too many, and the number of the load before all else. Of
 -- each there is one row at least, which has the version when there are no events to have it; the last one has the record of the
--- key too, if any.
+-- key too, if any. The limit is for the plan alone: look-ups with one never become a scan of the table.
 begin
   return query
     select l.n::integer, e.position, e.stream, coalesce(e.version, v.version), e.type, e.id, e.schema_version, e.tags, e.data::text, e.metadata::text, e.recorded_at, case when coalesce(e.version, v.version) = v.version then (select json_build_array(r.key, r.fingerprint, r.outcome)::text from "effect_decider".idempotency r where r.key = l.key) end
