@@ -299,8 +299,9 @@ export const start = Effect.fnUntraced(function* <R = never>(
     const { beside, category, concerns, concurrency, criteria, maxParked, name, onFailure, react, retry } = reactor
     const consumer = Names.reactorOf(reactor)
     const begin = reactor.start === "now" ? yield* store.head : reactor.start
-    // From here on it is known, and misses nothing, even if it does not come to run in this process.
-    yield* consumers.acquire(consumer, { holder, duration: lease, start: begin })
+    // From here on it is known, and misses nothing, even if it does not come to run in this process; and then it must keep no
+    // other one waiting.
+    yield* consumers.acquire(consumer, { holder, duration: Duration.zero, start: begin })
     const work: Consuming.Work<R> = {
       consumer,
       range: { category, criteria },

@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -25,7 +26,6 @@ import { type Services, stores } from "./stores.ts"
 const mortal = (services: Services, n: number) => {
   const death = Deferred.makeUnsafe<void>()
   let calls = 0
-  let lease: Consumers.Lease | undefined
   const die = Effect.suspend(() => {
     Deferred.doneUnsafe(death, Effect.void)
     return Effect.interrupt
@@ -52,33 +52,35 @@ const mortal = (services: Services, n: number) => {
       })
     )
   })
-  const consumers = wrapped(services.consumers, ["advance", "enter", "park", "release", "renew", "note"])
   const context = services.context.pipe(
     Context.add(
       EventStore,
       wrapped(services.store, ["append", "appendAll", "load", "streamVersion", "withTransaction"])
     ),
     Context.add(Deadlines.Deadlines, wrapped(services.deadlines, ["change", "list", "postpone"])),
-    Context.add(Consumers.Consumers, {
-      ...consumers,
-      acquire: (consumer, options) =>
-        perishable(
-          Effect.tap(services.consumers.acquire(consumer, options), (acquired) =>
-            Effect.sync(() => {
-              lease = acquired._tag === "Held" ? acquired.lease : lease
-            })
-          )
-        )
-    })
+    Context.add(
+      Consumers.Consumers,
+      wrapped(services.consumers, ["acquire", "advance", "enter", "park", "release", "renew", "note"])
+    )
   )
   return {
     context,
     death: Deferred.await(death),
-    hasDied: () => Deferred.isDoneUnsafe(death),
-    /** Time goes by: its lease runs out. */
-    bury: Effect.suspend(() => (lease === undefined ? Effect.void : services.consumers.release(lease)))
+    hasDied: () => Deferred.isDoneUnsafe(death)
   }
 }
+
+/** Time goes by: the lease of a program that is gone runs out, also if it was about to take it when it went. */
+const expire = ({ consumers }: Services) =>
+  Effect.gen(function* () {
+    for (const { consumer, holder } of yield* consumers.list("")) {
+      if (holder !== undefined) {
+        const options = { holder, duration: Duration.zero, start: Position.origin }
+        const acquired = yield* consumers.acquire(consumer, options)
+        yield* acquired._tag === "Held" ? consumers.release(acquired.lease) : Effect.void
+      }
+    }
+  })
 
 const hour = 3_600_000
 
@@ -123,8 +125,9 @@ describe("ProcessManager, killed", () => {
           )
           isDone = !killed.hasDied()
           deaths += isDone ? 0 : 1
-          yield* killed.bury
+          yield* expire(services)
           yield* Effect.scoped(Effect.andThen(running(services), Effect.andThen(beforeTime, afterwards)))
+          yield* expire(services)
 
           const dead = `killed after call ${n}`
           assert.deepStrictEqual(yield* outcome(services, `${of}.good`), confirmed, dead)

@@ -71,6 +71,36 @@ describe("Reactor, when something is lost", () => {
     })
   )
 
+  for (const [name, make] of Object.entries(stores)) {
+    it.live(`who is stopped before it has begun keeps nobody waiting on ${name}`, () =>
+      Effect.gen(function* () {
+        const services = yield* yield* make
+        const ears = { name: "ears", source, react: () => Effect.void }
+        let calls = 0
+        const consumers = Consumers.Consumers.of({
+          ...services.consumers,
+          acquire: (...args) => (++calls === 1 ? services.consumers.acquire(...args) : Effect.never)
+        })
+        const context = Context.add(services.context, Consumers.Consumers, consumers)
+        const stopped = yield* running({ ...services, context }, [Reactor.make(ears)], { lease: "1 day" })
+        yield* until(
+          Effect.sync(() => calls),
+          (calls) => calls === 2
+        )
+        yield* stopped.stop
+        const heard: Array<number> = []
+        const react = ({ event: { n } }: { readonly event: { readonly n: number } }) => Effect.sync(() => heard.push(n))
+        // It is known, and misses nothing.
+        yield* ring(services, "a", 1)
+        yield* running(services, [Reactor.make({ ...ears, react })])
+        yield* until(
+          Effect.sync(() => heard),
+          (heard) => heard.length === 1
+        )
+      })
+    )
+  }
+
   it.live("who may have lost the lease does nothing more, also where the database does not answer", () =>
     Effect.gen(function* () {
       const services = yield* yield* stores.SQLite
