@@ -6,6 +6,7 @@ import { conditions } from "./conditions.ts"
 import { compare, type Contestant, facts, type Measured, type OpenSuite, type Section } from "./measure.ts"
 import { hotStreams } from "./hotStreams.ts"
 import { imports } from "./imports.ts"
+import { inlines } from "./inline.ts"
 import * as Pgbench from "./pgbench.ts"
 import { connections, openServer, type Server, table } from "./postgres.ts"
 import { appendContestants, fill, onDatabase, payloadBytes, plan, type Plan, sections, times } from "./workload.ts"
@@ -61,6 +62,7 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
       ...Wakeups.telling(server, schedule),
       ...beside(server, schedule),
       projections(server, schedule),
+      ...inlines(server, schedule),
       ...(server.isOurs ? [imports(server, schedule)] : []),
       disk(server, schedule)
     ]

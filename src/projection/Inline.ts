@@ -2,9 +2,8 @@
  * Projections that are made in the transaction of the append itself, so that their read models are never behind.
  *
  * What an append answers is in the read model already, and an append that fails leaves no trace there. That has its price,
- * and the other way to keep a read model, `Projector`, has not: each append is a transaction with several round trips, and no
- * longer one of a batch; appends that change the same document wait for each other; and when a projection fails, so does
- * the append.
+ * and the other way to keep a read model, `Projector`, has not: a transaction has several round trips; appends of different
+ * processes that change the same document wait for each other; and when a projection fails, so does the append.
  *
  * **Details**
  *
@@ -14,6 +13,9 @@
  * - An append waits for others that change the same documents. All are locked in one order, so single appends never wait for
  *   each other in a circle; transactions with several appends may, and then one of them fails as one that can be tried
  *   again.
+ * - Single appends without a condition share a transaction with those of other fibers, so a projection may be given events of
+ *   several appends at once. When it fails with them, or somebody else's transaction is in the way, each is made alone; so one that
+ *   fails fails alone, and what a projection does outside of the transaction is done again.
  * - The database knows which projections are inline. Every append that is not given to them fails with `InlineMissing` and
  *   writes nothing, also that of a program that is older than they are. So no read model ever lacks an event.
  * - The first one in a PostgreSQL database creates a trigger, for which the user of the database must own the table of events.
@@ -27,11 +29,13 @@ import * as Context from "effect/Context"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Criteria from "../store/Criteria.ts"
 import * as EventStore from "../store/EventStore.ts"
 import * as Made from "../store/internal/made.ts"
+import type { Position } from "../store/Position.ts"
 import type { RecordedEvent } from "../store/RecordedEvent.ts"
 import { InlineFailed, type ReadError, type StoreUnavailable, type TransactionError } from "../store/StoreError.ts"
 import * as StreamId from "../store/StreamId.ts"
@@ -40,6 +44,7 @@ import type { Consumers } from "./Consumers.ts"
 import { DocumentStore } from "./DocumentStore.ts"
 import * as Building from "./internal/building.ts"
 import * as Failing from "./internal/failing.ts"
+import * as Gathering from "./internal/gathering.ts"
 import * as Making from "./internal/making.ts"
 import * as Names from "./internal/names.ts"
 import * as Versions from "./internal/versions.ts"
@@ -123,12 +128,16 @@ export const make = Effect.fnUntraced(function* <R = never>(
   yield* starting(made, options)
 
   /** Gives events to those projections that are inline now. All of them are of this transaction. */
-  const take = Effect.fnUntraced(function* (events: ReadonlyArray<RecordedEvent>) {
+  const take = Effect.fnUntraced(function* (
+    events: ReadonlyArray<RecordedEvent>,
+    bounded: Gathering.Bounded = identity
+  ) {
     const wanted = made.map((one) => ({ ...one, events: events.filter((event) => isOf(one.projection, event)) }))
     const keys = wanted.flatMap(({ events, keysOf, name }) =>
       events.flatMap((event) => keysOf(event).map((key) => `${name} ${key}`))
     )
-    const inline = yield* active.claim([...new Set(keys)].map((key) => key.replaceAll("\u0000", " ").toWellFormed()))
+    const storable = [...new Set(keys)].map((key) => key.replaceAll("\u0000", " ").toWellFormed())
+    const inline = yield* bounded(active.claim(storable))
     yield* Effect.forEach(wanted, ({ apply, events, name }) => (inline.has(name) ? apply(events) : Effect.void), {
       discard: true
     })
@@ -144,27 +153,39 @@ export const make = Effect.fnUntraced(function* <R = never>(
       return given.withTransaction(ends ? Effect.tap(all, () => active.running([])) : all)
     })
 
+  /** The events that were written, as everybody else will read them. */
+  const readBack = Effect.fnUntraced(function* (appended: Gathering.Appended) {
+    const positions: Array<Position> = []
+    const events: Array<RecordedEvent> = []
+    for (const [write, { positions: own, repeated, stream, version }] of appended) {
+      const wanted = repeated ? [] : own.filter((_, i) => isWanted(stream, write.events[i]!))
+      positions.push(...wanted)
+      if (wanted.length > 0 && given.eventsAt === undefined) {
+        const options = { after: version - write.events.length, upTo: version, ...noMore }
+        events.push(...(yield* read(given.load(stream, options))).events)
+      }
+    }
+    return given.eventsAt === undefined || positions.length === 0 ? events : yield* given.eventsAt(positions)
+  })
+
+  /** An append, and what the projections make of it, in one transaction. */
+  const applied: Gathering.Options["applied"] = (append, bounded = identity) =>
+    inTransaction(
+      Effect.tap(bounded(append), (appended) =>
+        Effect.flatMap(readBack(appended), (events) =>
+          events.length > 0
+            ? take(
+                events.toSorted((one, other) => (one.position < other.position ? -1 : 1)),
+                bounded
+              )
+            : Effect.void
+        )
+      )
+    )
+
   return EventStore.make({
     ...given,
-    appendAll: (writes, options) =>
-      inTransaction(
-        Effect.gen(function* () {
-          const answers = yield* given.appendAll(writes, options)
-          const events: Array<RecordedEvent> = []
-          for (const [i, { repeated, stream, version }] of answers.entries()) {
-            const write = writes[i]!
-            if (!repeated && write.events.some((event) => isWanted(stream, event))) {
-              // As everybody else will read them.
-              const options = { after: version - write.events.length, upTo: version, ...noMore }
-              events.push(...(yield* read(given.load(stream, options))).events)
-            }
-          }
-          if (events.length > 0) {
-            yield* take(events.sort((one, other) => (one.position < other.position ? -1 : 1)))
-          }
-          return answers
-        })
-      ),
+    appendAll: yield* Gathering.make({ store: given, applied }),
     importBatch: (batch) =>
       inTransaction(
         Effect.gen(function* () {

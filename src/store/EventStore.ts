@@ -38,6 +38,7 @@ import {
   type ReadError,
   type SnapshotError,
   type StoreError,
+  type StoreUnavailable,
   type TombstoneError,
   type TransactionError
 } from "./StoreError.ts"
@@ -802,6 +803,13 @@ export interface Primitives {
   readonly readStreamPage: (stream: StreamId, range: StreamRange) => Effect.Effect<StreamPage, ReadError>
   readonly readPage: (range: Range) => Effect.Effect<Page, ReadError>
   readonly pagesOfRead?: Effect.Effect<PagesOfRead> | undefined
+  /**
+   * The events at some positions, in their order, also those that the current transaction has written. Without it, inline
+   * projections load what was appended stream by stream.
+   */
+  readonly eventsAt?:
+    | ((positions: ReadonlyArray<Position>) => Effect.Effect<ReadonlyArray<RecordedEvent>, StoreUnavailable>)
+    | undefined
   readonly streamVersion: (stream: StreamId) => Effect.Effect<StreamVersion, ReadError>
   /** The version of a stream before its first event that was recorded after a time, in milliseconds since 1970. */
   readonly versionAt: (stream: StreamId, until: number) => Effect.Effect<StreamVersion, ReadError>

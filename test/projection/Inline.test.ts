@@ -1,80 +1,27 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { SqlClient } from "effect/sql/SqlClient"
 import {
   ActiveProjections,
   Criteria,
-  EventSchema,
   ExpectedVersion,
   Inline,
-  Projection,
   Projector,
-  ReadModel,
   type StoreError,
-  StreamId,
-  View
+  StreamId
 } from "effect-decider"
 import * as SqlProjection from "effect-decider/layers/SqlProjection"
-import { EventStore } from "../../src/store/EventStore.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
-import { type Services, stores } from "./stores.ts"
+import { booked, inline, ledger, source, Sums, sums, sumsOf } from "./fixtures/ledger.ts"
+import { stores } from "./stores.ts"
 
 const { Any, Exact, NoStream } = ExpectedVersion
-
-const LedgerEvent = Schema.TaggedUnion({ Booked: { to: Schema.String, n: Schema.Int } })
-type LedgerEvent = typeof LedgerEvent.Type
-const source = { name: "ledger", events: EventSchema.make({ event: LedgerEvent }) }
-
-/** What was booked to each key. */
-const sums = (version = 1, factor = 1) =>
-  Projection.documents({
-    name: "sums",
-    version,
-    source,
-    view: View.make({
-      initialState: 0,
-      evolve: (sum: number, { n }: LedgerEvent) => {
-        if (n === 13) {
-          throw new Error("unlucky")
-        }
-        return sum + factor * n
-      }
-    }),
-    key: ({ event }) => event.to,
-    state: Schema.Int
-  })
-const Sums = sums()
-
-const booked = (to: string, n: number) => Pg.newEvent({ type: "Booked", data: { to, n } })
-const ledger = (id: string) => StreamId.make("ledger", id)
-
-/** A store with inline projections in a scope of its own, as in a process of its own. */
-const inline = Effect.fnUntraced(function* (
-  services: Services,
-  projections: ReadonlyArray<Projector.Runnable<any>>,
-  options?: Inline.Options
-) {
-  const scope = yield* Scope.make()
-  yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
-  const layer = Layer.fresh(Inline.layer(projections, options)) as Layer.Layer<EventStore, Inline.InlineError>
-  const context = yield* Layer.buildWithScope(layer, scope).pipe(Effect.provideContext(services.context))
-  return Context.get(context, EventStore)
-})
-
-const sumsOf = (services: Services, projection = Sums) =>
-  Effect.gen(function* () {
-    const model = yield* ReadModel.make(projection)
-    return Object.fromEntries((yield* model.list()).map(({ key, state }) => [key, state]))
-  }).pipe(Effect.provideContext(services.context))
 
 for (const [name, opened] of Object.entries(stores)) {
   describe(`Inline on ${name}`, () => {

@@ -12,7 +12,7 @@ import * as Append from "./pgAppend.ts"
 import { arrayText } from "./pgNames.ts"
 import * as Records from "./pgRecords.ts"
 import * as Rows from "./pgRows.ts"
-import type { Claim } from "./claims.ts"
+import type { Claim } from "../../store/internal/claims.ts"
 import * as Tagged from "./tagged.ts"
 import * as TagLocks from "./tagLocks.ts"
 

@@ -25,7 +25,7 @@ import * as StreamVersion from "../../store/StreamVersion.ts"
 import * as CriteriaSql from "./criteriaSql.ts"
 import * as Announcing from "./announcing.ts"
 import * as FilteredPage from "./filteredPage.ts"
-import * as GroupCommit from "./groupCommit.ts"
+import * as GroupCommit from "../../store/internal/groupCommit.ts"
 import * as Append from "./pgAppend.ts"
 import * as Conditions from "./pgConditions.ts"
 import * as Import from "./pgImport.ts"
@@ -416,6 +416,10 @@ export const make = Effect.fnUntraced(function* (
           }))
         )
       }),
+    eventsAt: (positions) =>
+      Effect.flatMap(rows("append", sql.unsafe(text.eventsAt, [positions])), (found) =>
+        Effect.map(toEvents("append", found), (events) => events.all)
+      ),
     readPage: (range) => {
       const tagged = taggedRange(range)
       return Effect.withFiber((fiber) =>
@@ -586,6 +590,7 @@ export const statements = (schema: string) => {
     names:
       `select e.position, json_build_array(e.stream, e.type, e.tags)::text from ${table} e ` +
       "where e.position = any($1)",
+    eventsAt: `select ${Rows.columns} from ${table} e where e.position = any($1) order by e.position`,
     safePosition: `select ${schema}.safe_position()`,
     pageForward: page("asc"),
     pageBackward: page("desc"),

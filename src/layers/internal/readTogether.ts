@@ -14,7 +14,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import type { StoreSystem } from "../../store/EventStore.ts"
-import * as GroupTelemetry from "./groupTelemetry.ts"
+import * as GroupTelemetry from "../../store/internal/groupTelemetry.ts"
 
 /**
  * - `system`: whose reads they are, for those who look at spans.

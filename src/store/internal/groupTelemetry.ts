@@ -5,8 +5,8 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import type * as Tracer from "effect/Tracer"
-import type { StoreSystem } from "../../store/EventStore.ts"
-import * as Telemetry from "../../store/internal/telemetry.ts"
+import type { StoreSystem } from "../EventStore.ts"
+import * as Telemetry from "./telemetry.ts"
 
 /**
  * Work for several callers belongs to none of them, so it has a span of its own, which is linked to theirs.

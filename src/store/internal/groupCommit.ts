@@ -14,9 +14,9 @@ import * as FiberSet from "effect/FiberSet"
 import type * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
-import type { StoreSystem, Written } from "../../store/EventStore.ts"
-import { type AppendError, CommitUnknown, StoreUnavailable } from "../../store/StoreError.ts"
-import type { StreamId } from "../../store/StreamId.ts"
+import type { StoreSystem, Written } from "../EventStore.ts"
+import { type AppendError, CommitUnknown, StoreUnavailable } from "../StoreError.ts"
+import type { StreamId } from "../StreamId.ts"
 import * as GroupTelemetry from "./groupTelemetry.ts"
 import { type Claim, Claims } from "./claims.ts"
 
@@ -126,7 +126,8 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
   const soon = (): void => {
     if (!isSoon) {
       isSoon = true
-      queueMicrotask(pump)
+      // A microtask, by what every platform has.
+      void Promise.resolve().then(pump)
     }
   }
 
