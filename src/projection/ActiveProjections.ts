@@ -62,8 +62,14 @@ export class ActiveProjections extends Context.Service<
     /**
      * Says of the appends that follow in the transaction which inline projections they are given to. Where this is forgetful
      * it holds until the transaction ends, and elsewhere it must be taken back before that.
+     *
+     * With `patience` what waits for another transaction for longer than that fails, until this one ends. A store in which
+     * nobody waits inside of a transaction need not mind.
      */
-    readonly running: (projections: ReadonlyArray<string>) => Effect.Effect<void, StoreUnavailable>
+    readonly running: (
+      projections: ReadonlyArray<string>,
+      patience?: Duration.Duration
+    ) => Effect.Effect<void, StoreUnavailable>
 
     readonly isForgetful: boolean
 

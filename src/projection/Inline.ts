@@ -2,8 +2,8 @@
  * Projections that are made in the transaction of the append itself, so that their read models are never behind.
  *
  * What an append answers is in the read model already, and an append that fails leaves no trace there. That has its price,
- * and the other way to keep a read model, `Projector`, has not: a transaction has several round trips; appends of different
- * processes that change the same document wait for each other; and when a projection fails, so does the append.
+ * and the other way to keep a read model, `Projector`, has not: a transaction has several round trips; appends that change
+ * the same document, and are not made together, wait for each other; and when a projection fails, so does the append.
  *
  * **Details**
  *
@@ -14,8 +14,10 @@
  *   each other in a circle; transactions with several appends may, and then one of them fails as one that can be tried
  *   again.
  * - Single appends without a condition share a transaction with those of other fibers, so a projection may be given events of
- *   several appends at once. When it fails with them, or somebody else's transaction is in the way, each is made alone; so one that
- *   fails fails alone, and what a projection does outside of the transaction is done again.
+ *   several appends at once. Then a handler sees the services and references that the layer was built with, not those of who
+ *   appends; and one batch at a time is in a handler, whose rows nobody knows. When a projection fails, or somebody else's
+ *   transaction is in the way, each append is made alone: one that fails fails alone, and a handler may see an event again.
+ * - An append whose caller is interrupted while others share its transaction may be made.
  * - The database knows which projections are inline. Every append that is not given to them fails with `InlineMissing` and
  *   writes nothing, also that of a program that is older than they are. So no read model ever lacks an event.
  * - The first one in a PostgreSQL database creates a trigger, for which the user of the database must own the table of events.
@@ -29,7 +31,6 @@ import * as Context from "effect/Context"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Criteria from "../store/Criteria.ts"
@@ -127,17 +128,22 @@ export const make = Effect.fnUntraced(function* <R = never>(
   }
   yield* starting(made, options)
 
-  /** Gives events to those projections that are inline now. All of them are of this transaction. */
-  const take = Effect.fnUntraced(function* (
-    events: ReadonlyArray<RecordedEvent>,
-    bounded: Gathering.Bounded = identity
-  ) {
+  /** Gives events to those projections that are inline now. All of them are of this transaction, and of one append unless it says so. */
+  const take = Effect.fnUntraced(function* (events: ReadonlyArray<RecordedEvent>, isTogether = false) {
     const wanted = made.map((one) => ({ ...one, events: events.filter((event) => isOf(one.projection, event)) }))
-    const keys = wanted.flatMap(({ events, keysOf, name }) =>
-      events.flatMap((event) => keysOf(event).map((key) => `${name} ${key}`))
-    )
-    const storable = [...new Set(keys)].map((key) => key.replaceAll("\u0000", " ").toWellFormed())
-    const inline = yield* bounded(active.claim(storable))
+    const keys = new Set<string>()
+    for (const { events, keysOf, name, projection } of wanted) {
+      const own = yield* failed(
+        projection,
+        Effect.sync(() => events.flatMap((event) => keysOf(event)))
+      )
+      own.forEach((key) => keys.add(`${name} ${key}`.replaceAll("\u0000", " ").toWellFormed()))
+      // Which rows a handler changes nobody knows. One append after the other they may be in one order, and are not in a batch.
+      if (isTogether && "handle" in projection && events.length > 0) {
+        keys.add(name)
+      }
+    }
+    const inline = yield* active.claim([...keys])
     yield* Effect.forEach(wanted, ({ apply, events, name }) => (inline.has(name) ? apply(events) : Effect.void), {
       discard: true
     })
@@ -145,15 +151,18 @@ export const make = Effect.fnUntraced(function* <R = never>(
   const isWanted = (stream: StreamId.StreamId, event: EventStore.Write["events"][number]) =>
     made.some(({ projection }) => isOf(projection, { ...event, stream }))
 
-  const inTransaction = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | TransactionError> =>
+  const inTransaction = <A, E>(
+    effect: Effect.Effect<A, E>,
+    patience?: Duration.Duration
+  ): Effect.Effect<A, E | TransactionError> =>
     Effect.flatMap(given.isInTransaction, (isJoined) => {
-      const all = Effect.andThen(active.running(names), effect)
+      const all = Effect.andThen(active.running(names, patience), effect)
       // What follows in the same transaction may be somebody else's.
       const ends = isJoined || !active.isForgetful
       return given.withTransaction(ends ? Effect.tap(all, () => active.running([])) : all)
     })
 
-  /** The events that were written, as everybody else will read them. */
+  /** The events that were written, by position, as everybody else will read them. */
   const readBack = Effect.fnUntraced(function* (appended: Gathering.Appended) {
     const positions: Array<Position> = []
     const events: Array<RecordedEvent> = []
@@ -165,23 +174,24 @@ export const make = Effect.fnUntraced(function* <R = never>(
         events.push(...(yield* read(given.load(stream, options))).events)
       }
     }
-    return given.eventsAt === undefined || positions.length === 0 ? events : yield* given.eventsAt(positions)
+    if (given.eventsAt === undefined || positions.length === 0) {
+      return events.toSorted((one, other) => (one.position < other.position ? -1 : 1))
+    }
+    const found = yield* given.eventsAt(positions)
+    return found.length === positions.length
+      ? found
+      : yield* Effect.die(new Error(`Inline: of ${positions.length} new events the store has found ${found.length}.`))
   })
 
-  /** An append, and what the projections make of it, in one transaction. */
-  const applied: Gathering.Options["applied"] = (append, bounded = identity) =>
-    inTransaction(
-      Effect.tap(bounded(append), (appended) =>
-        Effect.flatMap(readBack(appended), (events) =>
-          events.length > 0
-            ? take(
-                events.toSorted((one, other) => (one.position < other.position ? -1 : 1)),
-                bounded
-              )
-            : Effect.void
-        )
-      )
+  /** Appends, and what the projections make of them, in one transaction. */
+  const applied: Gathering.Options["applied"] = (append, patience) => {
+    const isTogether = patience !== undefined
+    const given = (events: ReadonlyArray<RecordedEvent>) => (events.length > 0 ? take(events, isTogether) : Effect.void)
+    return inTransaction(
+      Effect.tap(append, (appended) => Effect.flatMap(readBack(appended), given)),
+      patience
     )
+  }
 
   return EventStore.make({
     ...given,

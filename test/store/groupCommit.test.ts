@@ -125,6 +125,23 @@ describe("group commit", () => {
     })
   )
 
+  it.effect("what has to go alone is not begun anew when nobody wants it any more", () =>
+    Effect.gen(function* () {
+      const { land, names, submit } = yield* setUp()
+      const [gone, other] = yield* submit("a1", "b1")
+      yield* Fiber.interrupt(gone!)
+      yield* land(0, [undefined, undefined])
+      assert.deepStrictEqual(names(), ["a1 b1", "b1"])
+      // The stream is free again.
+      const [next] = yield* submit("a2")
+      yield* land(1)
+      yield* land(2)
+      yield* Fiber.join(other!)
+      yield* Fiber.join(next!)
+      assert.deepStrictEqual(names(), ["a1 b1", "b1", "a2"])
+    })
+  )
+
   it.effect("a stream is in one batch at a time, and its appends keep their order", () =>
     Effect.gen(function* () {
       const { land, names, submit } = yield* setUp({ lanes: 2 })

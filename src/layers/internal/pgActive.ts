@@ -3,6 +3,7 @@
  */
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as PgTypes from "@effect/sql-pg/PgTypes"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { ActiveProjections } from "../../projection/ActiveProjections.ts"
 import * as InlineMissing from "./inlineMissing.ts"
@@ -33,14 +34,21 @@ export const make = (sql: PgClient, s: string): ActiveProjections["Service"] => 
       found.length > 0 ? Effect.void : sql.unsafe(guard(s)).values
     ),
     exclusively: sql.unsafe(`select ${exclusiveLock(s)} is null`).values,
-    running: (projections) =>
-      sql.unsafe(`select set_config(${setting(s)}, ($1::text[])::text, true)`, [texts(projections)]).values,
+    running: (projections, patience) =>
+      patience === undefined
+        ? sql.unsafe(`select ${runs(s)}`, [texts(projections)]).values
+        : sql.unsafe(`select ${runs(s)}, set_config('lock_timeout', $2, true)`, [
+            texts(projections),
+            `${Duration.toMillis(patience)}ms`
+          ]).values,
     claim: (keys) => sql.unsafe(`select ${s}.claim($1)`, [texts(keys)]).values
   })
 }
 
 /** The setting of a transaction that says which inline projections its appends are given to: an array as text. */
 const setting = (s: string) => `'effect_decider.inline_' || ${documents(s)}::oid`
+
+const runs = (s: string) => `set_config(${setting(s)}, ($1::text[])::text, true)`
 
 const documents = (s: string) => `${literal(`${s}.documents`)}::regclass`
 
@@ -80,14 +88,20 @@ begin
   end if;
   return null;
 end`)}`,
-  // Has keys until the transaction ends. In one order, and no more locks than the server's table can take.
+  // Has keys until the transaction ends. In one order, and no more locks than the server's table can take: who has very many keys
+  // has all there are.
   `create function ${s}.claim(p_keys text[]) returns setof text language plpgsql volatile as ${body(`
 declare
   v_lock integer;
 begin
-  for v_lock in select distinct hashtext(k) & 1023 as lock from unnest(p_keys) k order by lock loop
-    perform pg_advisory_xact_lock(${documents(s)}::oid::integer, v_lock);
-  end loop;
+  if cardinality(p_keys) > 256 then
+    perform pg_advisory_xact_lock(${documents(s)}::oid::integer, -1);
+  else
+    perform pg_advisory_xact_lock_shared(${documents(s)}::oid::integer, -1);
+    for v_lock in select distinct hashtext(k) & 65535 as lock from unnest(p_keys) k order by lock loop
+      perform pg_advisory_xact_lock(${documents(s)}::oid::integer, v_lock);
+    end loop;
+  end if;
   return query select p.name || '/' || p.version from ${s}.projections p where p.is_inline;
 end`)}`
 ]

@@ -26,7 +26,10 @@ export interface Dialect {
   /** Has the database refuse appends that do not say that they run the inline projections. May be repeated. */
   readonly guard: Effect.Effect<unknown, SqlError>
   readonly exclusively: Effect.Effect<unknown, SqlError>
-  readonly running: (projections: ReadonlyArray<string>) => Effect.Effect<unknown, SqlError>
+  readonly running: (
+    projections: ReadonlyArray<string>,
+    patience?: Duration.Duration
+  ) => Effect.Effect<unknown, SqlError>
   readonly claim: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<ReadonlyArray<unknown>>, SqlError>
 }
 
@@ -89,11 +92,11 @@ export const make = (sql: SqlClient, dialect: Dialect): ActiveProjections["Servi
         Effect.suspend(() => dialect.exclusively)
       )
     ),
-    running: (projections) =>
+    running: (projections, patience) =>
       Effect.asVoid(
         run(
           "append",
-          Effect.suspend(() => dialect.running(projections))
+          Effect.suspend(() => dialect.running(projections, patience))
         )
       ),
     claim: (keys) =>

@@ -6,32 +6,36 @@
  * somebody has to be waited for.
  */
 import * as Arr from "effect/Array"
+import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { AppendAllOptions, Primitives, Write, Written } from "../../store/EventStore.ts"
 import * as GroupCommit from "../../store/internal/groupCommit.ts"
-import { type AppendError, StoreUnavailable } from "../../store/StoreError.ts"
+import type { AppendError } from "../../store/StoreError.ts"
 
 /** Writes, each with what became of it. */
 export type Appended = ReadonlyArray<readonly [write: Write, written: Written]>
 
-/** Ends what waits for somebody else for too long. */
-export type Bounded = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | StoreUnavailable>
-
 /**
  * - `store`: the store without the projections.
- * - `applied`: an append, and all that the projections make of it, in one transaction. `bounded` is around what may have to wait
- *   for other transactions.
+ * - `applied`: appends, and all that the projections make of them, in one transaction; with `patience` those of several callers, for
+ *   which nothing waits for other transactions for longer than that.
  */
 export interface Options {
   readonly store: Primitives
   readonly applied: (
     append: Effect.Effect<Appended, AppendError>,
-    bounded?: Bounded
+    patience?: Duration.Duration
   ) => Effect.Effect<Appended, AppendError>
 }
+
+/** For how long appends that are made together wait for somebody else, before each waits for itself. */
+const patience = Duration.millis(250)
+
+const maxBytes = 1024 * 1024
 
 /** One append, with the context of who makes it. */
 interface Member extends GroupCommit.Member {
@@ -77,10 +81,15 @@ export const make = Effect.fnUntraced(function* ({
     lanes: 2,
     minShare: 16,
     maxMembers: 64,
-    maxBytes: 1024 * 1024,
+    maxBytes,
     patience: "50 millis",
-    flush: (members) =>
-      applied(together(members), bounded).pipe(
+    flush: (members) => {
+      let hasBegun = false
+      const append = Effect.suspend(() => {
+        hasBegun = true
+        return together(members)
+      })
+      return applied(append, patience).pipe(
         Effect.map((appended) => {
           const written = new Map(appended)
           return members.map(({ write }) => {
@@ -88,12 +97,14 @@ export const make = Effect.fnUntraced(function* ({
             return one && Result.succeed(one)
           })
         }),
-        // Of the failure of a commit nobody knows what it means; all else has taken everything back.
+        // Of the failure of a commit nobody knows what it means; all else has taken everything back. Where there was no transaction
+        // yet, it is nothing that one of them could do better.
         Effect.catchIf(
-          (error) => error._tag !== "CommitUnknown",
+          (error) => hasBegun && error._tag !== "CommitUnknown",
           () => Effect.succeed(members.map(() => undefined))
         )
-      ),
+      )
+    },
     alone: ({ context, options, write }) => {
       const written = Effect.map(apart([write], options), ([one]) => one!)
       // As if it had never left who appends.
@@ -101,12 +112,14 @@ export const make = Effect.fnUntraced(function* ({
     }
   })
 
+  const clock = yield* Clock.Clock
   return (writes, options) =>
     Effect.withFiber((fiber) => {
       const [write] = writes
       const { condition, idempotency, isRetry } = options
       const isSimple = writes.length === 1 && write.events.length > 0 && condition === undefined && !isRetry
-      if (!isSimple) {
+      // A store may go by the clock of who appends.
+      if (!isSimple || fiber.getRef(Clock.Clock) !== clock) {
         return apart(writes, options)
       }
       const member: Member = {
@@ -114,7 +127,7 @@ export const make = Effect.fnUntraced(function* ({
         options,
         context: fiber.context,
         stream: write.stream,
-        bytes: write.events.reduce((sum, { data, metadata }) => sum + JSON.stringify([data, metadata]).length, 0),
+        bytes: sizeOf(write),
         shares: [],
         guards: [],
         keys: idempotency.map(({ key }) => key)
@@ -125,14 +138,17 @@ export const make = Effect.fnUntraced(function* ({
     })
 })
 
-const isOf = (error: AppendError, { keys, stream }: Member): boolean =>
-  ("stream" in error && error.stream === stream) || ("key" in error && keys.includes(error.key))
+const isOf = (error: AppendError, { keys, stream, write }: Member): boolean =>
+  ("stream" in error && error.stream === stream) ||
+  ("key" in error && keys.includes(error.key)) ||
+  ("ids" in error && write.events.some(({ id }) => error.ids.includes(id)))
 
-/** For how long appends that are made together wait for somebody else, before each waits for itself. */
-const patience = "250 millis"
-
-const bounded: Bounded = Effect.timeoutOrElse({
-  duration: patience,
-  orElse: () =>
-    Effect.fail(new StoreUnavailable({ operation: "append", cause: new Error("it takes too long"), isRetryable: true }))
-})
+/** About how large a write is, and no more than that it is too large for company. */
+const sizeOf = ({ events }: Write): number => {
+  let bytes = 0
+  for (let i = 0; i < events.length && bytes < maxBytes; i++) {
+    const { data, metadata } = events[i]!
+    bytes += JSON.stringify(data).length + JSON.stringify(metadata).length
+  }
+  return bytes
+}

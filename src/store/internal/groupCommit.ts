@@ -60,7 +60,8 @@ export interface Options<M> {
  * A function that appends a member together with whatever else waits.
  *
  * A caller that is interrupted while its member waits takes it back. Once the member is under way in a batch it is carried
- * through, and nobody else notices; one that goes alone is interrupted with its caller, for it may wait for long. Callers
+ * through, unless it turns out that it has to go alone, and nobody else notices; one that goes alone is interrupted with its
+ * caller, for it may wait for long. Callers
  * that wait are the back-pressure: each has one member here.
  *
  * When the scope is closed, what waits fails, and so does what comes later.
@@ -217,7 +218,10 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
             continue
           }
           const verdict = exit.value[i]
-          if (verdict === undefined) {
+          if (verdict === undefined && batch[i]!.isGone) {
+            // Nothing of it was made, and nobody wants it any more.
+            settle(batch[i]!, Effect.interrupt)
+          } else if (verdict === undefined) {
             goAlone(batch[i]!)
           } else {
             settle(batch[i]!, Effect.fromResult(verdict))
@@ -271,7 +275,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
         if (isClosed) {
           return resume(Effect.fail(unavailable()))
         }
-        const one: Waiting<M> = { member, span: fiber.cache.span, resume }
+        const one: Waiting<M> = { member, span: fiber.cache.span, resume, isGone: false }
         waiting.push(one)
         soon()
         return Effect.sync(() => {
@@ -279,6 +283,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
           if (i >= 0) {
             waiting.splice(i, 1)
           } else {
+            one.isGone = true
             one.alone?.interruptUnsafe()
           }
         })
@@ -291,6 +296,8 @@ interface Waiting<M> {
   /** The span that the caller was in. */
   readonly span: Tracer.AnySpan | undefined
   alone?: Fiber.Fiber<void>
+  /** Whether its caller was interrupted when it was under way. */
+  isGone: boolean
   readonly resume: (outcome: Effect.Effect<Written, AppendError>) => void
 }
 

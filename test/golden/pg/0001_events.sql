@@ -1174,9 +1174,14 @@ create function "effect_decider".claim(p_keys text[]) returns setof text languag
 declare
   v_lock integer;
 begin
-  for v_lock in select distinct hashtext(k) & 1023 as lock from unnest(p_keys) k order by lock loop
-    perform pg_advisory_xact_lock('"effect_decider".documents'::regclass::oid::integer, v_lock);
-  end loop;
+  if cardinality(p_keys) > 256 then
+    perform pg_advisory_xact_lock('"effect_decider".documents'::regclass::oid::integer, -1);
+  else
+    perform pg_advisory_xact_lock_shared('"effect_decider".documents'::regclass::oid::integer, -1);
+    for v_lock in select distinct hashtext(k) & 65535 as lock from unnest(p_keys) k order by lock loop
+      perform pg_advisory_xact_lock('"effect_decider".documents'::regclass::oid::integer, v_lock);
+    end loop;
+  end if;
   return query select p.name || '/' || p.version from "effect_decider".projections p where p.is_inline;
 end
 $body$;
