@@ -72,6 +72,8 @@ describe("SqliteEventStore, changes", () => {
       const { positions } = yield* patient.store.append(write("a", Any, newEvent()))
       assert.deepStrictEqual(yield* Queue.take(own), positions[0])
       assert.deepStrictEqual(yield* Queue.take(other), positions[0])
+      // Who has found something looks once more by itself.
+      yield* Effect.sleep("50 millis")
       yield* polling.store.append(write("a", Any, newEvent()))
       yield* Effect.sleep("50 millis")
       assert.strictEqual(yield* Queue.size(own), 0)

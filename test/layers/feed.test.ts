@@ -177,7 +177,7 @@ describe("feed", () => {
         const ear = yield* listen(feed)
         yield* ear.next
         for (const [moved, millis] of [
-          [1, 1],
+          [1, 1.5],
           [40, 5],
           [10_000, 10]
         ] as const) {
@@ -193,6 +193,26 @@ describe("feed", () => {
           assert.strictEqual(state.looks, before + 2)
         }
       })
+  )
+
+  it.effect("looks again by itself when it has found something, and then waits to be woken", () =>
+    Effect.gen(function* () {
+      const { feed, state } = yield* fake()
+      const ear = yield* listen(feed)
+      yield* ear.next
+      yield* TestClock.adjust("1 second")
+      const before = state.looks
+      state.head = at(Number(state.head) + 1)
+      feed.wake()
+      yield* ear.next
+      // Nobody says so.
+      state.head = at(Number(state.head) + 1)
+      yield* TestClock.adjust("1500 micros")
+      assert.strictEqual(yield* ear.next, state.head)
+      assert.strictEqual(state.looks, before + 2)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(state.looks, before + 3)
+    })
   )
 
   it.effect("tells a defect to who listens, and begins anew", () =>

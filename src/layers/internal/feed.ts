@@ -65,10 +65,10 @@ const longest = { unsettled: 100, failing: 1_000 } as const
 
 /**
  * The pause after a look, in milliseconds: the shortest, the longest, and by how many positions the head has to have moved for
- * each. Who is woken in it looks at its end. It bounds what looking, and reading what was found, takes from those who append
- * without pause, and delays nothing where there was a pause anyway.
+ * each. Who is woken in it looks at its end, and so does who has found something. It bounds what looking, and reading what was
+ * found, takes from those who append without pause, and delays nothing where there was a pause anyway.
  */
-const spacing = { shortest: 1, longest: 10, moved: 8n } as const
+const spacing = { shortest: 1.5, longest: 10, moved: 8n } as const
 
 const pauseAfter = (moved: bigint): number =>
   Math.min(Math.max(Number(moved / spacing.moved), spacing.shortest), spacing.longest)
@@ -185,6 +185,12 @@ const start = (
         isIdle = false
       } else {
         listeners.end(Effect.fail(found.failure), number)
+      }
+      if (isIdle && moved > 0n) {
+        // Where something came, more comes mostly; who looks again by himself hears of it sooner, and needs no one to say so.
+        unsettled = 0
+        yield* Effect.sleep(pauseAfter(moved))
+        continue
       }
       const since = yield* Clock.currentTimeNanos
       while (true) {

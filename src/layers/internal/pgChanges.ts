@@ -37,7 +37,7 @@ const reconnect = Schedule.min([Schedule.exponential("50 millis"), Schedule.spac
  * The pause after a notification: at most so often are those who append without pause slowed down, by telling others and by
  * those who are told. What is appended to a database at rest is told at once.
  */
-const spacing = Duration.millis(2)
+const spacing = Duration.millis(4)
 
 /**
  * How long the end of the store waits for the last notification to be sent, so that a program that appends and exits is
