@@ -238,6 +238,11 @@ export const conditions = (server: Server, { quick, rounds, seconds }: Plan): Re
     )
   }
 
+  return [withRead(1, 0.3), withRead(32, 0.28), together, growth]
+}
+
+/** What the lock that makes conditions without tags sound takes from all other appends. */
+export const besideConditions = (server: Server, { rounds, seconds }: Plan): ReadonlyArray<Section> => {
   const others = (title: string, run: (store: Store) => Contestant["run"]): Section => ({
     title,
     unit: "appends/s",
@@ -260,10 +265,6 @@ export const conditions = (server: Server, { quick, rounds, seconds }: Plan): Re
     loop({ callers, limit: { seconds } }, appends(appendTo(store), 1))
 
   return [
-    withRead(1, 0.3),
-    withRead(32, 0.28),
-    together,
-    growth,
     others("Appends beside conditions, one caller", plain(1)),
     others("Appends beside conditions, 128 callers", plain(128)),
     others("Appends beside conditions, 32 callers in transactions of their own", (store) =>

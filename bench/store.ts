@@ -2,14 +2,24 @@
  * The PostgreSQL store against hand-written statements through the same client, and against pgbench.
  */
 import { Effect, Schedule } from "effect"
-import { conditions } from "./conditions.ts"
+import { besideConditions, conditions } from "./conditions.ts"
 import { compare, type Contestant, facts, type Measured, type OpenSuite, type Section } from "./measure.ts"
 import { hotStreams } from "./hotStreams.ts"
 import { imports } from "./imports.ts"
 import { inlines } from "./inline.ts"
 import * as Pgbench from "./pgbench.ts"
 import { connections, openServer, type Server, table } from "./postgres.ts"
-import { appendContestants, fill, onDatabase, payloadBytes, plan, type Plan, sections, times } from "./workload.ts"
+import {
+  appendContestants,
+  closely,
+  fill,
+  onDatabase,
+  payloadBytes,
+  plan,
+  type Plan,
+  sections,
+  times
+} from "./workload.ts"
 import { projections } from "./projector.ts"
 import { snapshots } from "./snapshots.ts"
 import { beside } from "./subscriptions.ts"
@@ -57,10 +67,11 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
       common.execute,
       ...hotStreams(server, schedule),
       ...conditions(server, schedule),
+      ...besideConditions(server, closely(schedule)),
       snapshots(server, schedule),
       Wakeups.delivery(server, schedule),
-      ...Wakeups.telling(server, schedule),
-      ...beside(server, schedule),
+      ...Wakeups.telling(server, closely(schedule)),
+      ...beside(server, closely(schedule)),
       projections(server, schedule),
       ...inlines(server, schedule),
       ...(server.isOurs ? [imports(server, schedule)] : []),

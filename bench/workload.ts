@@ -132,6 +132,13 @@ export const plan = (options: Options): Plan =>
     ? { ...options, seconds: 0.2, rounds: { rounds: 2, warmups: 0 } }
     : { ...options, seconds: 1.5, rounds: { rounds: 5, warmups: 1 } }
 
+/** Where a few per cent are the question, which the ups and downs of a machine are larger than: many short rounds. */
+export const closely = ({ rounds, seconds, ...others }: Plan): Plan => ({
+  ...others,
+  seconds: seconds / 2,
+  rounds: { ...rounds, rounds: 3 * rounds.rounds }
+})
+
 /** What a caller of `loop` does: one append after the other, ten to a stream. */
 export const appends =
   (
