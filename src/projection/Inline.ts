@@ -186,9 +186,9 @@ export const make = Effect.fnUntraced(function* <R = never>(
   /** Appends, and what the projections make of them, in one transaction. */
   const applied: Gathering.Options["applied"] = (append, patience) => {
     const isTogether = patience !== undefined
-    const given = (events: ReadonlyArray<RecordedEvent>) => (events.length > 0 ? take(events, isTogether) : Effect.void)
+    const taken = (events: ReadonlyArray<RecordedEvent>) => (events.length > 0 ? take(events, isTogether) : Effect.void)
     return inTransaction(
-      Effect.tap(append, (appended) => Effect.flatMap(readBack(appended), given)),
+      Effect.tap(append, (appended) => Effect.flatMap(readBack(appended), taken)),
       patience
     )
   }

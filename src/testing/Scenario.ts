@@ -399,7 +399,7 @@ const processAnswer = (process: AnyProcess, brought: Brought): ProcessAnswer<any
     })
   return {
     ...asking(process, brought, () => Story.tell(story, "then", commands.map(keyed))),
-    // oxlint-disable-next-line unicorn/no-thenable -- as above
+    // oxlint-disable-next-line unicorn/no-thenable -- given, when, then; one that is awaited says so
     then: (expected) => reacted(notAwaited(expected)),
     thenNothing: () => reacted([])
   }

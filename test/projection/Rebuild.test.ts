@@ -14,7 +14,6 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { SqlClient } from "effect/sql/SqlClient"
 import {
-  EventSchema,
   ExpectedVersion,
   Inline,
   type Position,
@@ -28,14 +27,11 @@ import {
 import * as SqlProjection from "effect-decider/layers/SqlProjection"
 import { EventStore } from "../../src/store/EventStore.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
+import { type LedgerEvent, source } from "./fixtures/ledger.ts"
 import { type Services, silently, stores } from "./stores.ts"
 import { patience } from "../support/patience.ts"
 
 const { Any } = ExpectedVersion
-
-const LedgerEvent = Schema.TaggedUnion({ Booked: { to: Schema.String, n: Schema.Int } })
-type LedgerEvent = typeof LedgerEvent.Type
-const source = { name: "ledger", events: EventSchema.make({ event: LedgerEvent }) }
 
 /** What was booked to each key, times the version. `before` is called for each event. */
 const sums = (version: number, before = (_: number): void => {}) =>

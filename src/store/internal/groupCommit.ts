@@ -61,8 +61,7 @@ export interface Options<M> {
  *
  * A caller that is interrupted while its member waits takes it back. Once the member is under way in a batch it is carried
  * through, unless it turns out that it has to go alone, and nobody else notices; one that goes alone is interrupted with its
- * caller, for it may wait for long. Callers
- * that wait are the back-pressure: each has one member here.
+ * caller, for it may wait for long. Callers that wait are the back-pressure: each has one member here.
  *
  * When the scope is closed, what waits fails, and so does what comes later.
  */
