@@ -212,6 +212,18 @@ export const columns = (events: ReadonlyArray<Fields>): ReadonlyArray<PgTypes.Pa
 export const array = (values: ReadonlyArray<unknown> | null, elementOid: number): PgTypes.Parameter =>
   Result.getOrThrow(PgTypes.array(values, elementOid))
 
+/**
+ * Empties the lists among the parameters of a call that is over, for they were made for it alone. What the client keeps its
+ * parameters in is soon among the old objects, and would keep all texts of all batches until the next full collection.
+ */
+export const release = (parameters: ReadonlyArray<unknown>): void => {
+  for (const parameter of parameters) {
+    if (PgTypes.isParameter(parameter) && Array.isArray(parameter.value)) {
+      parameter.value.length = 0
+    }
+  }
+}
+
 // Typed like arrays with values: a statement is prepared anew for other types.
 const noColumns: ReadonlyArray<PgTypes.Parameter> = [
   PgTypes.OID.uuid,

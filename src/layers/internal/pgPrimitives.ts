@@ -354,8 +354,10 @@ export const make = Effect.fnUntraced(function* (
     maxMembers: 256,
     maxBytes: 1024 * 1024,
     patience: "50 millis",
-    flush: (members) =>
-      sql.unsafe(text.appendMany, [...Append.batch(members), ...Conditions.batch(members)]).values.pipe(
+    flush: (members) => {
+      const parameters = [...Append.batch(members), ...Conditions.batch(members)]
+      return sql.unsafe(text.appendMany, parameters).values.pipe(
+        Effect.onExit(() => Effect.sync(() => Append.release(parameters))),
         Effect.flatMap((found) =>
           Effect.forEach(members, (one, i) => Append.verdictOf(one, found[i]![0] as Append.Row, idsAfter))
         ),
@@ -363,7 +365,8 @@ export const make = Effect.fnUntraced(function* (
           isOfOne(error) ? Effect.succeed(members.map(() => undefined)) : committed(Effect.fail(error))
         ),
         announced
-      ),
+      )
+    },
     alone: (one) => announced(alone(one))
   })
 

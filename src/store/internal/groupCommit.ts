@@ -5,7 +5,7 @@
  * once, and the more come, the larger the batches become. A stream is in at most one batch at a time, and its appends keep
  * their order; and nobody is in a batch with, or beside, one who guards a lock that he shares or records a key that he has.
  */
-import { isArrayNonEmpty, type NonEmptyReadonlyArray } from "effect/Array"
+import { isArrayNonEmpty, map, type NonEmptyArray, type NonEmptyReadonlyArray } from "effect/Array"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -202,16 +202,17 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
     )
   }
 
-  const goTogether = (batch: NonEmptyReadonlyArray<Waiting<M>>): void => {
-    underWay += batch.length
-    const members = batch.map(({ member }) => member) as ReadonlyArray<M> as NonEmptyReadonlyArray<M>
+  const goTogether = (batch: NonEmptyArray<Waiting<M>>): void => {
+    const count = batch.length
+    underWay += count
+    const members = map(batch, ({ member }) => member)
     run(
       observed.together(
         Effect.suspend(() => options.flush(members)),
         batch
       ),
       (exit) => {
-        for (let i = 0; i < batch.length; i++) {
+        for (let i = 0; i < count; i++) {
           if (Exit.isFailure(exit)) {
             settle(batch[i]!, Effect.failCause(exit.cause))
             continue
@@ -227,7 +228,11 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
           }
         }
         freeLanes++
-        underWay -= batch.length
+        underWay -= count
+        // What refers to them may be among the old objects by now, and would keep all of their events until the next full
+        // collection: with 512 callers every small one took three times as long.
+        batch.length = 0
+        members.length = 0
       }
     )
   }
