@@ -59,7 +59,9 @@ export const inserts = (
         const rate = /^tps = ([\d.]+)/m.exec(stdout)?.[1]
         resume(
           rate === undefined
-            ? Effect.fail(new CannotRun({ message: `pgbench failed: ${stderr.trim() || error?.message}` }))
+            ? Effect.fail(
+                new CannotRun({ message: `pgbench failed: ${stderr.trim() || (error?.message ?? stdout.trim())}` })
+              )
             : Effect.succeed({ units: Number(rate), seconds: 1 })
         )
       }
