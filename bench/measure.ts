@@ -24,6 +24,8 @@ export interface Measured {
 /** What the project asks of itself: the least ratio, the least rate, the longest times in milliseconds. */
 export interface Bar {
   readonly ratio?: number | undefined
+  /** The name of the contestant that this ratio is to. Default: the one that the contestant's own ratio is to. */
+  readonly of?: string | undefined
   readonly perSecond?: number | undefined
   readonly p50?: number | undefined
   readonly p99?: number | undefined
@@ -35,7 +37,7 @@ export interface Contestant {
   readonly kind?: Kind | undefined
   /** Does the work once and says how many units it did. */
   readonly run: Effect.Effect<number | Measured, unknown>
-  readonly bar?: Bar | undefined
+  readonly bar?: Bar | ReadonlyArray<Bar> | undefined
   /** The name of the contestant that the ratio is to. Default: the first one. */
   readonly of?: string | undefined
 }
@@ -114,10 +116,17 @@ export const compare = Effect.fnUntraced(function* (
   return contestants.map((contestant, i): Figure => {
     const { bar, name, of } = contestant
     const mine = measured[i]!
-    const floor = measured[of === undefined ? 0 : contestants.findIndex((other) => other.name === of)]!
     const value = median(mine.map(({ perSecond }) => perSecond))
-    const ratios = mine.map(({ perSecond }, round) => perSecond / floor[round]!.perSecond)
+    const ratiosTo = (name: string | undefined) => {
+      const floor = measured[name === undefined ? 0 : contestants.findIndex((other) => other.name === name)]!
+      return mine.map(({ perSecond }, round) => perSecond / floor[round]!.perSecond)
+    }
+    const ratios = ratiosTo(of)
     const ratio = median(ratios)
+    const bars = (bar === undefined ? [] : [bar].flat()).map((one: Bar) => ({
+      ...one,
+      found: one.of === undefined ? ratio : median(ratiosTo(one.of))
+    }))
     const ofLatencies = (q: number) =>
       mine.every(({ latencies }) => latencies !== undefined && latencies.length > 0)
         ? median(mine.map(({ latencies }) => quantile(latencies!, q)))
@@ -138,20 +147,21 @@ export const compare = Effect.fnUntraced(function* (
       ...(p50 !== undefined && { p50: round(p50) }),
       ...(p99 !== undefined && { p99: round(p99) }),
       ...(notes.length > 0 && { notes: Object.fromEntries(notes) }),
-      ...(bar !== undefined && { bar: barText(bar) }),
-      passed:
-        bar === undefined ||
-        (ratio >= (bar.ratio ?? 0) &&
+      ...(bars.length > 0 && { bar: bars.map(barText).join(", ") }),
+      passed: bars.every(
+        (bar) =>
+          bar.found >= (bar.ratio ?? 0) &&
           value >= (bar.perSecond ?? 0) &&
           (bar.p50 === undefined || (p50 !== undefined && p50 <= bar.p50)) &&
-          (bar.p99 === undefined || (p99 !== undefined && p99 <= bar.p99)))
+          (bar.p99 === undefined || (p99 !== undefined && p99 <= bar.p99))
+      )
     }
   })
 })
 
-const barText = ({ p50, p99, perSecond, ratio }: Bar): string =>
+const barText = ({ found, of, p50, p99, perSecond, ratio }: Bar & { readonly found: number }): string =>
   [
-    ...(ratio === undefined ? [] : [`≥ ${ratio}`]),
+    ...(ratio === undefined ? [] : [`≥ ${ratio}${of === undefined ? "" : ` of ${of} (${found.toFixed(2)})`}`]),
     ...(perSecond === undefined ? [] : [`≥ ${count(perSecond)}/s`]),
     ...(p50 === undefined ? [] : [`p50 ≤ ${p50} ms`]),
     ...(p99 === undefined ? [] : [`p99 ≤ ${p99} ms`])

@@ -2,8 +2,10 @@
  * The PostgreSQL store against hand-written statements through the same client, and against pgbench.
  */
 import { Effect, Schedule } from "effect"
+import type { NewEvent } from "effect-decider"
+import type { SqlClient } from "effect/sql/SqlClient"
 import { besideConditions, conditions } from "./conditions.ts"
-import { compare, type Contestant, facts, type Measured, type OpenSuite, type Section } from "./measure.ts"
+import { compare, type Contestant, facts, loop, type Measured, type OpenSuite, type Section } from "./measure.ts"
 import { hotStreams } from "./hotStreams.ts"
 import { imports } from "./imports.ts"
 import { inlines } from "./inline.ts"
@@ -11,6 +13,7 @@ import * as Pgbench from "./pgbench.ts"
 import { connections, openServer, type Server, table } from "./postgres.ts"
 import {
   appendContestants,
+  appends,
   closely,
   fill,
   onDatabase,
@@ -26,14 +29,27 @@ import { beside } from "./subscriptions.ts"
 import { worker } from "./processes.ts"
 import * as Wakeups from "./wakeups.ts"
 
-/** Callers, and what is asked of their appends against the one-row INSERT of as many. */
-const bars: ReadonlyArray<readonly [callers: number, bar: Contestant["bar"]]> = [
-  [1, { ratio: 0.7 }],
-  [8, { ratio: 1 }],
-  [32, { ratio: 1.7 }],
-  [128, { ratio: 3 }],
-  [512, { ratio: 4.5, p99: 25 }]
+/**
+ * Callers, and what is asked of their appends: against the one-row INSERT of `pgbench` with as many clients, or with 32, for more
+ * than that do no more; and where there is no `pgbench`, against the same through our client.
+ */
+const bars: ReadonlyArray<AppendBars> = [
+  { callers: 1, clients: 1, toPgbench: 0.42, toClient: 0.7 },
+  { callers: 8, clients: 8, toPgbench: 0.65, toClient: 1 },
+  { callers: 32, clients: 32, toPgbench: 1.2, toClient: 1.7 },
+  { callers: 128, clients: 128, toPgbench: 1.8, toClient: 3, toUnbatched: 4 },
+  { callers: 512, clients: 32, toPgbench: 2.4, toClient: 4.5, p99: 25 }
 ]
+
+interface AppendBars {
+  readonly callers: number
+  readonly clients: number
+  readonly toPgbench: number
+  readonly toClient: number
+  /** To the store's own function, once for each append. */
+  readonly toUnbatched?: number
+  readonly p99?: number
+}
 
 export const open: OpenSuite = Effect.fnUntraced(function* (options) {
   const server = yield* openServer
@@ -59,7 +75,7 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
       ...(Pgbench.version !== undefined && { with: Pgbench.version })
     },
     sections: [
-      ...bars.map(([callers, bar]) => single(server, schedule, callers, bar)),
+      ...bars.map((bar) => single(server, schedule, bar)),
       ...common.batches,
       ...common.loads,
       common.readEverything,
@@ -80,17 +96,14 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
   }
 })
 
-const single = (server: Server, { quick, rounds, seconds }: Plan, callers: number, bar: Contestant["bar"]): Section =>
-  onDatabase(server.database)(
+const single = (server: Server, { quick, rounds, seconds }: Plan, asked: AppendBars): Section => {
+  const { callers, clients, p99, toClient, toPgbench, toUnbatched } = asked
+  return onDatabase(server.database)(
     `Append of one event, ${times(callers)}`,
     "appends/s",
     (database) => {
-      const names = { floor: "one-row INSERT, @effect/sql-pg (floor)", store: "PgEventStore.append" }
-      const [floor, ...others] = appendContestants(database, names, { callers, size: 1, seconds, bar })
-      // It is at its best before that many, and with 512 the round is over before all are there.
-      const clients = Math.min(callers, 128)
       const pgbench: Contestant = {
-        name: `one-row INSERT, pgbench${clients < callers ? `, ${clients} clients` : ""} (second floor)`,
+        name: `pgbench, ${clients === 1 ? "1 client" : `${clients} clients`}`,
         kind: "floor",
         run: Effect.tap(
           Pgbench.inserts(database.url, clients, quick ? { operations: 1000 } : { seconds }),
@@ -102,11 +115,41 @@ const single = (server: Server, { quick, rounds, seconds }: Plan, callers: numbe
             )
         )
       }
-      const hasRoom = clients + connections + 10 < server.maxConnections
-      return Effect.succeed([floor, ...(Pgbench.version !== undefined && hasRoom ? [pgbench] : []), ...others])
+      const unbatched: Contestant = {
+        name: "its function, once for each",
+        kind: "floor",
+        run: loop({ callers, limit: { seconds } }, appends(unbatchedOn(database.sql), 1))
+      }
+      const hasPgbench = Pgbench.version !== undefined && clients + connections + 10 < server.maxConnections
+      const bar = [
+        ...(hasPgbench ? [{ ratio: toPgbench, of: pgbench.name }] : []),
+        // The first of them is asked both ways: what Node and its client take is the same for us and for the floor there.
+        ...(hasPgbench && callers > 1 ? [] : [{ ratio: toClient }]),
+        ...(toUnbatched === undefined ? [] : [{ ratio: toUnbatched, of: unbatched.name }]),
+        ...(p99 === undefined ? [] : [{ p99 }])
+      ]
+      const names = { floor: "one-row INSERT, @effect/sql-pg (floor)", store: "PgEventStore.append" }
+      const [floor, ...ours] = appendContestants(database, names, { callers, size: 1, seconds, bar })
+      return Effect.succeed([
+        floor,
+        ...(hasPgbench ? [pgbench] : []),
+        ...(toUnbatched === undefined ? [] : [unbatched]),
+        ...ours
+      ])
     },
     rounds
   )
+}
+
+/** What an append costs that is a statement and a commit of its own. */
+const unbatchedOn =
+  (sql: SqlClient) =>
+  (stream: string, after: number, [event]: ReadonlyArray<NewEvent.NewEvent>) =>
+    sql.unsafe(
+      "select effect_decider.append($1, $2, false, $3::uuid, $4, 1, '{}', $5::json, $6::json, " +
+        "null, null, null, null, null, null, null, null, null, null)",
+      [stream, after, event!.id, event!.type, JSON.stringify(event!.data), JSON.stringify(event!.metadata)]
+    )
 
 const processes = (server: Server, { rounds, seconds }: Plan): Section => ({
   title: "Append of one event, several processes",
