@@ -123,7 +123,7 @@ const single = (server: Server, { quick, rounds, seconds }: Plan, asked: AppendB
       const hasPgbench = Pgbench.version !== undefined && clients + connections + 10 < server.maxConnections
       const bar = [
         ...(hasPgbench ? [{ ratio: toPgbench, of: pgbench.name }] : []),
-        // The first of them is asked both ways: what Node and its client take is the same for us and for the floor there.
+        // One caller is asked both ways.
         ...(hasPgbench && callers > 1 ? [] : [{ ratio: toClient }]),
         ...(toUnbatched === undefined ? [] : [{ ratio: toUnbatched, of: unbatched.name }]),
         ...(p99 === undefined ? [] : [{ p99 }])
