@@ -60,7 +60,7 @@ export const inserts = (
         resume(
           rate === undefined
             ? Effect.fail(
-                new CannotRun({ message: `pgbench failed: ${stderr.trim() || (error?.message ?? stdout.trim())}` })
+                new CannotRun({ message: `pgbench failed: ${stderr.trim() || error?.message || stdout.trim()}` })
               )
             : Effect.succeed({ units: Number(rate), seconds: 1 })
         )

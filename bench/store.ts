@@ -141,14 +141,17 @@ const single = (server: Server, { quick, rounds, seconds }: Plan, asked: AppendB
   )
 }
 
-/** What an append costs that is a statement and a commit of its own. */
+/** What an append costs that is a statement and a commit of its own. `false` when it was refused. */
 const unbatchedOn =
   (sql: SqlClient) =>
   (stream: string, after: number, [event]: ReadonlyArray<NewEvent.NewEvent>) =>
-    sql.unsafe(
-      "select effect_decider.append($1, $2, false, $3::uuid, $4, 1, '{}', $5::json, $6::json, " +
-        "null, null, null, null, null, null, null, null, null, null)",
-      [stream, after, event!.id, event!.type, JSON.stringify(event!.data), JSON.stringify(event!.metadata)]
+    Effect.map(
+      sql.unsafe(
+        "select (effect_decider.append($1, $2, false, $3::uuid, $4, 1, '{}', $5::json, $6::json, " +
+          "null, null, null, null, null, null, null, null, null, null))[1] = 0",
+        [stream, after, event!.id, event!.type, JSON.stringify(event!.data), JSON.stringify(event!.metadata)]
+      ).values,
+      ([row]) => row![0] as boolean
     )
 
 const processes = (server: Server, { rounds, seconds }: Plan): Section => ({
