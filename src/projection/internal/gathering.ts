@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { AppendAllOptions, Primitives, Write, Written } from "../../store/EventStore.ts"
+import * as Admission from "../../store/internal/admission.ts"
 import * as GroupCommit from "../../store/internal/groupCommit.ts"
 import type { AppendError } from "../../store/StoreError.ts"
 
@@ -147,8 +148,7 @@ const isOf = (error: AppendError, { keys, stream, write }: Member): boolean =>
 const sizeOf = ({ events }: Write): number => {
   let bytes = 0
   for (let i = 0; i < events.length && bytes < maxBytes; i++) {
-    const { data, metadata } = events[i]!
-    bytes += JSON.stringify(data).length + JSON.stringify(metadata).length
+    bytes += Admission.bytesOf(events[i]!)
   }
   return bytes
 }

@@ -465,7 +465,10 @@ const noTags: ReadonlyArray<string> = Object.freeze([])
 
 const isObject = (value: unknown): boolean => typeof value === "object" && value !== null && !Array.isArray(value)
 
-const bytesOf = ({ data, metadata }: Pick<NewEvent, "data" | "metadata">): number =>
+/**
+ * How large the data and the metadata of an event are as JSON.
+ */
+export const bytesOf = ({ data, metadata }: Pick<NewEvent, "data" | "metadata">): number =>
   Json.utf8Length(JSON.stringify(data)) + Json.utf8Length(JSON.stringify(metadata))
 
 const streamIssue = (stream: string): string | undefined =>
