@@ -125,6 +125,19 @@ describe("group commit", () => {
     })
   )
 
+  it.effect("a batch that is over keeps nothing of its members", () =>
+    Effect.gen(function* () {
+      const given: Array<ReadonlyArray<Member>> = []
+      const flush = (members: ReadonlyArray<Member>) => {
+        given.push(members)
+        return Effect.succeed(members.map(made))
+      }
+      const { submit } = yield* setUp({ flush })
+      yield* Fiber.joinAll(yield* submit("a1", "b1"))
+      assert.deepStrictEqual(given, [[]])
+    })
+  )
+
   it.effect("what has to go alone is not begun anew when nobody wants it any more", () =>
     Effect.gen(function* () {
       const { land, names, submit } = yield* setUp()

@@ -357,7 +357,7 @@ export const make = Effect.fnUntraced(function* (
     flush: (members) => {
       const parameters = [...Append.batch(members), ...Conditions.batch(members)]
       return sql.unsafe(text.appendMany, parameters).values.pipe(
-        Effect.onExit(() => Effect.sync(() => Append.release(parameters))),
+        Effect.ensuring(Effect.sync(() => Append.release(parameters))),
         Effect.flatMap((found) =>
           Effect.forEach(members, (one, i) => Append.verdictOf(one, found[i]![0] as Append.Row, idsAfter))
         ),

@@ -42,7 +42,7 @@ export type Verdict = Result.Result<Written, AppendError> | undefined
  * - `maxMembers`, `maxBytes`: how large a batch may be. A single member that is larger goes alone.
  * - `patience`: how long a member that goes alone may keep a lane from others.
  * - `flush`: appends to distinct streams in one transaction, of which none shares what another guards. Its failure is the
- *   failure of each.
+ *   failure of each. The list it is given is emptied when it is over.
  * - `alone`: one append, which may have to wait for long.
  */
 export interface Options<M> {
