@@ -9,46 +9,21 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { SqlClient } from "effect/sql/SqlClient"
-import {
-  ExpectedVersion,
-  Inline,
-  type Position,
-  Projection,
-  Projector,
-  ReadModel,
-  Rebuild,
-  StreamId,
-  View
-} from "effect-decider"
+import { ExpectedVersion, Inline, type Position, Projector, ReadModel, Rebuild, StreamId } from "effect-decider"
 import * as SqlProjection from "effect-decider/layers/SqlProjection"
 import { EventStore } from "../../src/store/EventStore.ts"
 import * as Pg from "../layers/fixtures/pg.ts"
-import { type LedgerEvent, source } from "./fixtures/ledger.ts"
+import * as Ledger from "./fixtures/ledger.ts"
 import { type Services, silently, stores } from "./stores.ts"
 import { patience } from "../support/patience.ts"
 
 const { Any } = ExpectedVersion
 
 /** What was booked to each key, times the version. `before` is called for each event. */
-const sums = (version: number, before = (_: number): void => {}) =>
-  Projection.documents({
-    name: "sums",
-    version,
-    source,
-    view: View.make({
-      initialState: 0,
-      evolve: (sum: number, { n }: LedgerEvent) => {
-        before(n)
-        return sum + version * n
-      }
-    }),
-    key: ({ event }) => event.to,
-    state: Schema.Int
-  })
+const sums = (version: number, before = (_: number): void => {}) => Ledger.sums(version, version, before)
 const [Old, New] = [sums(1), sums(2)]
 
 const keys = ["a", "b", "c", "d", "e"]
@@ -282,7 +257,7 @@ for (const [name, opened] of Object.entries(stores)) {
             SqlProjection.make({
               name: "totals",
               version,
-              source,
+              source: Ledger.source,
               setUp: (table) =>
                 Effect.flatMap(
                   SqlClient,
