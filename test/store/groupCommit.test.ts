@@ -10,6 +10,7 @@ import * as GroupCommit from "../../src/store/internal/groupCommit.ts"
 import type { Written } from "../../src/store/EventStore.ts"
 import { NoStream } from "../../src/store/ExpectedVersion.ts"
 import { type AppendError, CommitUnknown, StoreUnavailable, VersionConflict } from "../../src/store/StoreError.ts"
+import * as Position from "../../src/store/Position.ts"
 import * as StreamId from "../../src/store/StreamId.ts"
 import * as StreamVersion from "../../src/store/StreamVersion.ts"
 
@@ -35,6 +36,9 @@ const written = ({ stream }: Member): Written => ({
   positions: [],
   repeated: false
 })
+
+const positionsUpTo = (last: number, count: number): ReadonlyArray<Position.Position> =>
+  Array.from({ length: count }, (_, i) => Position.make(BigInt(last - count + 1 + i)))
 
 const made = (member: Member): GroupCommit.Verdict => Result.succeed(written(member))
 
@@ -121,6 +125,40 @@ describe("group commit", () => {
       assert.deepStrictEqual(names().slice(3), ["a1 b1 c1", "d1 e1 f1"])
       yield* land(3)
       yield* land(4)
+      yield* Fiber.joinAll(fibers)
+    })
+  )
+
+  it.effect("where others append too, none goes beside another before there is more of them", () =>
+    Effect.gen(function* () {
+      const { flights, land, names, submit } = yield* setUp({ lanes: 2, minShare: 2, maxMembers: 16 })
+      // The positions of the last one end there, and everybody else has one.
+      const landAt = (i: number, position: number, count = 1) =>
+        land(
+          i,
+          flights[i]!.members.map((member, n) => {
+            const length = n === 0 ? count : 1
+            return Result.succeed({ ...written(member), positions: positionsUpTo(position + n, length) })
+          })
+        )
+      const fibers = yield* submit("a1", "b1")
+      yield* landAt(0, 1)
+      fibers.push(...(yield* submit("a2", "b2", "c2", "d2")))
+      assert.deepStrictEqual(names().slice(1), ["a2 b2", "c2 d2"])
+      yield* landAt(1, 3000)
+      yield* landAt(2, 3002)
+      fibers.push(...(yield* submit("a3", "b3", "c3", "d3")))
+      fibers.push(...(yield* submit("e3", "f3", "g3", "h3", "i3", "j3", "k3")))
+      assert.deepStrictEqual(names().slice(3), ["a3 b3 c3 d3"])
+      fibers.push(...(yield* submit("l3")))
+      assert.deepStrictEqual(names().slice(4), ["e3 f3 g3 h3 i3 j3 k3 l3"])
+      yield* landAt(3, 3004)
+      // They have stopped.
+      yield* landAt(4, 3008 + 3000, 3000)
+      fibers.push(...(yield* submit("a4", "b4", "c4", "d4")))
+      assert.deepStrictEqual(names().slice(5), ["a4 b4", "c4 d4"])
+      yield* landAt(5, 6016)
+      yield* landAt(6, 6018)
       yield* Fiber.joinAll(fibers)
     })
   )

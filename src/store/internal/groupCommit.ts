@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
-import type * as Result from "effect/Result"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import type { StoreSystem, Written } from "../EventStore.ts"
@@ -19,6 +19,7 @@ import { type AppendError, CommitUnknown, StoreUnavailable } from "../StoreError
 import type { StreamId } from "../StreamId.ts"
 import * as GroupTelemetry from "./groupTelemetry.ts"
 import { type Claim, Claims } from "./claims.ts"
+import { Others } from "./others.ts"
 
 /**
  * What can be batched: an append to one stream, the locks that it shares or guards, the keys it records, and how large it is.
@@ -38,7 +39,8 @@ export type Verdict = Result.Result<Written, AppendError> | undefined
  * - `system`: whose batches they are, for those who look at spans and metrics.
  * - `lanes`: how many batches may be under way at once.
  * - `minShare`: lanes share out what waits and what is under way, so that the database is never idle while answers are read;
- *   but a batch is not made smaller than this for it.
+ *   but a batch is not made smaller than this for it. Where others append to the same log, none goes beside another before four
+ *   times this wait.
  * - `maxMembers`, `maxBytes`: how large a batch may be. A single member that is larger goes alone.
  * - `patience`: how long a member that goes alone may keep a lane from others.
  * - `flush`: appends to distinct streams in one transaction, of which none shares what another guards. Its failure is the
@@ -70,9 +72,11 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
 ): Effect.fn.Return<(member: M) => Effect.Effect<Written, AppendError>, never, Scope.Scope> {
   const fork = yield* FiberSet.makeRuntime<never, void, never>()
   const observed = GroupTelemetry.make(options.system, yield* Effect.context())
+  const besideOthers = 4 * options.minShare
   const busy = new Set<StreamId>()
   const claims = new Claims()
   const lone = new Set<Lane>()
+  const others = new Others()
   let waiting: Array<Waiting<M>> = []
   let freeLanes = options.lanes
   /** How many members are in batches. */
@@ -90,7 +94,8 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
     let bytes = 0
     let isFull = false
     const share = Math.ceil((waiting.length + underWay) / options.lanes)
-    const limit = Math.min(options.maxMembers, Math.max(options.minShare, share))
+    const minShare = others.areBusy ? besideOthers : options.minShare
+    const limit = Math.min(options.maxMembers, Math.max(minShare, share))
     for (const one of waiting) {
       const { member } = one
       if (isFull) {
@@ -131,9 +136,12 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
     }
   }
 
+  // Where others append too, they keep the database busy, and a second batch would only be one more who wants it.
+  const shouldGather = (): boolean => others.areBusy && underWay > 0 && waiting.length < besideOthers
+
   const pump = (): void => {
     isSoon = false
-    while (freeLanes > 0 && waiting.length > 0) {
+    while (freeLanes > 0 && waiting.length > 0 && !shouldGather()) {
       const batch = take()
       if (!isArrayNonEmpty(batch)) {
         return
@@ -224,6 +232,9 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
           } else if (verdict === undefined) {
             goAlone(batch[i]!)
           } else {
+            if (Result.isSuccess(verdict)) {
+              others.note(verdict.success)
+            }
             settle(batch[i]!, Effect.fromResult(verdict))
           }
         }
