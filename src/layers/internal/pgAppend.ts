@@ -113,6 +113,27 @@ export const single = (
 }
 
 /**
+ * The same for one event that is appended by itself, where the statement says what else there is not: each parameter costs.
+ */
+export const one = (
+  { events, expected, stream, write }: Encoded,
+  condition?: AppendCondition
+): ReadonlyArray<unknown> => {
+  const { data, id, metadata, schemaVersion, type } = events[0]!
+  return [
+    stream,
+    expected,
+    id,
+    type,
+    schemaVersion,
+    array(write.events[0]!.tags, PgTypes.OID.text),
+    data,
+    metadata,
+    array(TagLocks.of(write.events, condition), PgTypes.OID.int4)
+  ]
+}
+
+/**
  * The parameters of the function for several writes, all or nothing, and the locks that it takes.
  */
 export const several = (
@@ -251,15 +272,23 @@ const expectedNumber = (expected: ExpectedVersion): number => {
  * What became of the writes. `idsAfter` reads the ids of at most so many events of a stream after a version; it is called
  * only for a write of which a part was made before.
  */
-export const answer = Effect.fnUntraced(function* <E>(
+export const answer = <E>(
   encoded: NonEmptyReadonlyArray<Encoded>,
   rows: ReadonlyArray<Row>,
-  idsAfter: (stream: StreamId, version: number, count: number) => Effect.Effect<ReadonlyArray<string>, E>
+  idsAfter: IdsAfter<E>
+): Effect.Effect<ReadonlyArray<Written>, Verdict.Refusal | E> =>
+  rows.every(([status]) => Number(status) <= Status.check)
+    ? Effect.succeed(encoded.map(({ write }, i) => written(write, rows[i]!)))
+    : judged(encoded, rows, idsAfter)
+
+type IdsAfter<E> = (stream: StreamId, version: number, count: number) => Effect.Effect<ReadonlyArray<string>, E>
+
+const judged = Effect.fnUntraced(function* <E>(
+  encoded: NonEmptyReadonlyArray<Encoded>,
+  rows: ReadonlyArray<Row>,
+  idsAfter: IdsAfter<E>
 ): Effect.fn.Return<ReadonlyArray<Written>, Verdict.Refusal | E> {
   const writes = encoded.map(({ write }) => write)
-  if (rows.every(([status]) => Number(status) <= Status.check)) {
-    return writes.map((write, i) => written(write, rows[i]!))
-  }
   const verdicts = new Map<Write, Result.Result<Verdict.Verdict, Verdict.Refusal>>()
   for (const [i, write] of writes.entries()) {
     const [status, version] = [Number(rows[i]![0]), Number(rows[i]![1])]
@@ -307,7 +336,7 @@ export const Status = {
 export const verdictOf = <E>(
   encoded: Encoded,
   row: Row,
-  idsAfter: (stream: StreamId, version: number, count: number) => Effect.Effect<ReadonlyArray<string>, E>
+  idsAfter: IdsAfter<E>
 ): Effect.Effect<Result.Result<Written, Verdict.Refusal | AppendConditionFailed | E> | undefined> => {
   switch (Number(row[0])) {
     case Status.write:

@@ -253,8 +253,9 @@ export const make = Effect.fnUntraced(function* (
 
   // It may have to wait for those who write what it forbids, and others must wait for it.
   const appendIf = (one: Append.Encoded, condition: AppendCondition, inTransaction: boolean) => {
-    const { values } = sql.unsafe(text.appendIf, [
-      ...Append.single(one, inTransaction, condition),
+    const isPlain = !inTransaction && one.events.length === 1
+    const { values } = sql.unsafe(isPlain ? text.appendOneIf : text.appendIf, [
+      ...(isPlain ? Append.one(one, condition) : Append.single(one, inTransaction, condition)),
       ...Conditions.parameters(condition)
     ])
     return Effect.flatMap(inTransaction ? joined(values) : committed(values), ([row]) =>
@@ -307,8 +308,10 @@ export const make = Effect.fnUntraced(function* (
   const appendSingle = (one: Append.Encoded, inTransaction: boolean, records: ReadonlyArray<Records.Encoded> = []) =>
     sql.unsafe(text.append, [...Append.single(one, inTransaction), ...Records.columns(records)]).values
 
+  const appendOneEvent = (one: Append.Encoded) => sql.unsafe(text.appendOne, Append.one(one)).values
+
   const appendPlain = (one: Append.Encoded) =>
-    Effect.flatMap(committed(appendSingle(one, false)), ([row]) =>
+    Effect.flatMap(committed(one.events.length === 1 ? appendOneEvent(one) : appendSingle(one, false)), ([row]) =>
       Append.answer([one], [row![0] as Append.Row], idsAfter)
     )
 
@@ -535,6 +538,9 @@ export const statements = (schema: string) => {
   const table = `${schema}.events`
   const call = (name: string, parameters: number) =>
     `select ${schema}.${name}(${Array.from({ length: parameters }, (_, i) => `$${i + 1}`).join(", ")})`
+  // One event, by itself: what else the function is asked is the same each time.
+  const callOne = (name: string, others: string) =>
+    `select ${schema}.${name}($1, $2, false, $3, $4, $5, $6, $7, $8, null, null, null, null, null, null, $9, ${others})`
   const page = (order: string) =>
     `select ${Rows.columns} from ${table} e where e.position > $1 and e.position <= $2 order by e.position ${order} limit $3`
   const streamPage = (order: string) =>
@@ -563,11 +569,13 @@ export const statements = (schema: string) => {
   return {
     table,
     append: call("append", 19),
+    appendOne: callOne("append", "null, null, null"),
     appendMany: call("append_many", 28),
     appendAll: call("append_all", 12),
     tombstone: call("tombstone", 2),
     appendRecorded: call("append_recorded", 16).replace("select", "select * from"),
     appendIf: call("append_if", 19),
+    appendOneIf: callOne("append_if", "$10, $11, $12"),
     appendConditional: call("append_conditional", 19).replace("select", "select * from"),
     readTagged: call("read_tagged", 8).replace("select", "select * from"),
     readTaggedMany: call("read_tagged_many", 6).replace("select", "select * from"),
