@@ -21,6 +21,7 @@ import {
   plan,
   type Plan,
   sections,
+  steadily,
   times
 } from "./workload.ts"
 import { projections } from "./projector.ts"
@@ -87,7 +88,7 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
       snapshots(server, schedule),
       Wakeups.delivery(server, schedule),
       ...Wakeups.telling(server, closely(schedule)),
-      ...beside(server, closely(schedule)),
+      ...beside(server, steadily(schedule)),
       projections(server, schedule),
       ...inlines(server, schedule),
       ...(server.isOurs ? [imports(server, schedule)] : []),
