@@ -131,7 +131,7 @@ describe("group commit", () => {
 
   it.effect("where others append too, none goes beside another before there is more of them", () =>
     Effect.gen(function* () {
-      const { flights, land, names, submit } = yield* setUp({ lanes: 2, minShare: 2, maxMembers: 16 })
+      const { flights, land, names, submit } = yield* setUp({ lanes: 2, minShare: 2, besideOthers: 8, maxMembers: 16 })
       // The positions of the last one end there, and everybody else has one.
       const landAt = (i: number, position: number, count = 1) =>
         land(

@@ -308,12 +308,11 @@ export const make = Effect.fnUntraced(function* (
   const appendSingle = (one: Append.Encoded, inTransaction: boolean, records: ReadonlyArray<Records.Encoded> = []) =>
     sql.unsafe(text.append, [...Append.single(one, inTransaction), ...Records.columns(records)]).values
 
-  const appendOneEvent = (one: Append.Encoded) => sql.unsafe(text.appendOne, Append.one(one)).values
-
-  const appendPlain = (one: Append.Encoded) =>
-    Effect.flatMap(committed(one.events.length === 1 ? appendOneEvent(one) : appendSingle(one, false)), ([row]) =>
-      Append.answer([one], [row![0] as Append.Row], idsAfter)
-    )
+  const appendPlain = (one: Append.Encoded) => {
+    const values =
+      one.events.length === 1 ? sql.unsafe(text.appendOne, Append.one(one)).values : appendSingle(one, false)
+    return Effect.flatMap(committed(values), ([row]) => Append.answer([one], [row![0] as Append.Row], idsAfter))
+  }
 
   const appendWithRecords = (one: Append.Encoded, records: ReadonlyArray<Records.Encoded>) =>
     Effect.flatMap(
@@ -354,6 +353,7 @@ export const make = Effect.fnUntraced(function* (
     system,
     lanes: 2,
     minShare: 16,
+    besideOthers: 64,
     maxMembers: 256,
     maxBytes: 1024 * 1024,
     patience: "50 millis",

@@ -39,8 +39,9 @@ export type Verdict = Result.Result<Written, AppendError> | undefined
  * - `system`: whose batches they are, for those who look at spans and metrics.
  * - `lanes`: how many batches may be under way at once.
  * - `minShare`: lanes share out what waits and what is under way, so that the database is never idle while answers are read;
- *   but a batch is not made smaller than this for it. Where others append to the same log, none goes beside another before four
- *   times this wait.
+ *   but a batch is not made smaller than this for it.
+ * - `besideOthers`: the same where others append to the same log, and then no batch goes beside another before so many wait.
+ *   Without it nobody looks for others.
  * - `maxMembers`, `maxBytes`: how large a batch may be. A single member that is larger goes alone.
  * - `patience`: how long a member that goes alone may keep a lane from others.
  * - `flush`: appends to distinct streams in one transaction, of which none shares what another guards. Its failure is the
@@ -51,6 +52,7 @@ export interface Options<M> {
   readonly system: StoreSystem
   readonly lanes: number
   readonly minShare: number
+  readonly besideOthers?: number
   readonly maxMembers: number
   readonly maxBytes: number
   readonly patience: Duration.Input
@@ -72,7 +74,6 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
 ): Effect.fn.Return<(member: M) => Effect.Effect<Written, AppendError>, never, Scope.Scope> {
   const fork = yield* FiberSet.makeRuntime<never, void, never>()
   const observed = GroupTelemetry.make(options.system, yield* Effect.context())
-  const besideOthers = 4 * options.minShare
   const busy = new Set<StreamId>()
   const claims = new Claims()
   const lone = new Set<Lane>()
@@ -85,6 +86,8 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
   let isWatching = false
   let isClosed = false
 
+  const besideOthers = () => (others.areBusy ? options.besideOthers : undefined)
+
   // The first members whose streams and locks are free, up to the size of a batch. The others keep their places.
   const take = (): Array<Waiting<M>> => {
     const taken: Array<Waiting<M>> = []
@@ -94,8 +97,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
     let bytes = 0
     let isFull = false
     const share = Math.ceil((waiting.length + underWay) / options.lanes)
-    const minShare = others.areBusy ? besideOthers : options.minShare
-    const limit = Math.min(options.maxMembers, Math.max(minShare, share))
+    const limit = Math.min(options.maxMembers, Math.max(besideOthers() ?? options.minShare, share))
     for (const one of waiting) {
       const { member } = one
       if (isFull) {
@@ -137,7 +139,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
   }
 
   // Where others append too, they keep the database busy, and a second batch would only be one more who wants it.
-  const shouldGather = (): boolean => others.areBusy && underWay > 0 && waiting.length < besideOthers
+  const shouldGather = (): boolean => underWay > 0 && waiting.length < (besideOthers() ?? 0)
 
   const pump = (): void => {
     isSoon = false

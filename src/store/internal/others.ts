@@ -1,5 +1,7 @@
 /**
  * Whether others append to the same log, which the positions of the own appends tell: theirs are in between.
+ *
+ * So are those that appends have drawn which were refused, by whomever. Where most are refused, they count as others.
  */
 import type { Written } from "../EventStore.ts"
 import type { Position } from "../Position.ts"
