@@ -144,8 +144,7 @@ export const closely = ({ rounds, seconds, ...others }: Plan): Plan => ({
  * as soon as that has something to do again, and in a turn of a second that is half of its work; who always has something to do
  * pays for it once in many seconds.
  */
-export const steadily = (plan: Plan): Plan =>
-  plan.quick ? plan : { ...plan, rounds: { ...plan.rounds, rounds: plan.rounds.rounds + 1 }, seconds: 4 }
+export const steadily = (plan: Plan): Plan => (plan.quick ? plan : { ...plan, seconds: 4 })
 
 /** What a caller of `loop` does: one append after the other, ten to a stream. */
 export const appends =
