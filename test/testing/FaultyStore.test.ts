@@ -193,7 +193,7 @@ describe("FaultyStore", () => {
 
   it.live("an append with idempotency records is answered as the first time, and somebody else's is told", () =>
     Effect.gen(function* () {
-      const { inner, store } = yield* faulty({ lostAcknowledgement: 0.3, duplicate: 0.5 })
+      const { inner, store } = yield* faulty({ lostAcknowledgement: 0.1, duplicate: 0.5 })
       for (let n = 0; n < 50; n++) {
         const record = { key: `request ${n}`, fingerprint: "f", outcome: { n } }
         // Every other one records a refusal: it has no events.
