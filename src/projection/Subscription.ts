@@ -24,7 +24,6 @@
 import { isReadonlyArrayNonEmpty } from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -33,6 +32,7 @@ import * as Category from "../store/Category.ts"
 import * as Criteria from "../store/Criteria.ts"
 import { EventStore, type Page, pageSize, type Range } from "../store/EventStore.ts"
 import * as Admission from "../store/internal/admission.ts"
+import * as Ahead from "../store/internal/ahead.ts"
 import type { Position } from "../store/Position.ts"
 import type { RecordedEvent } from "../store/RecordedEvent.ts"
 import { type EventDecodeError, InvalidRequest, type ReadError } from "../store/StoreError.ts"
@@ -300,16 +300,16 @@ const ownPages = Effect.fnUntraced(function* (
   tails: Tail.Tails,
   { category, criteria }: Range
 ): Effect.fn.Return<(after: Position, window: Window) => Effect.Effect<Page, ReadError>, never, Scope.Scope> {
-  const scope = yield* Effect.scope
+  const ahead = yield* Ahead.make<Page, ReadError>()
   // Up to where all has been read already, so that the store need not find out for each page how far it may go.
   const read = (after: Position, { to }: Window) => tails.page({ category, criteria, after, upTo: to })
-  let asked: Fiber.Fiber<Page, ReadError> | undefined
+  let isAhead = false
   return Effect.fnUntraced(function* (after, window) {
-    const page = yield* asked === undefined ? read(after, window) : Fiber.join(asked)
-    asked =
-      page.isEnd || page.scanned >= window.from
-        ? undefined
-        : yield* Effect.forkIn(read(page.scanned, window), scope, { startImmediately: true })
+    const page = yield* isAhead ? ahead.take : read(after, window)
+    isAhead = !page.isEnd && page.scanned < window.from
+    if (isAhead) {
+      yield* ahead.start(read(page.scanned, window))
+    }
     return page
   })
 })
