@@ -815,7 +815,10 @@ export interface Primitives {
   readonly versionAt: (stream: StreamId, until: number) => Effect.Effect<StreamVersion, ReadError>
   /** The first streams of a range, in the byte order of their names; fewer than the limit when there are no more. */
   readonly listStreams: (range: NameRange) => Effect.Effect<ReadonlyArray<ListedStream>, ReadError>
-  /** Writes a batch of an import, all or nothing, and answers how many of its events were not there already. */
+  /**
+   * Writes a batch of an import, all or nothing, and answers how many of its events were not there already. Called while the
+   * batch before is under way: what is done before the effect runs is done meanwhile.
+   */
   readonly importBatch: (batch: ImportBatch) => Effect.Effect<number, ImportError>
   /** Closes a stream that has events, if it is as expected, and answers its version; also when it is closed already. */
   readonly tombstone: (

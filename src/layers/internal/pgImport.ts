@@ -56,28 +56,27 @@ export const make = (
     }
   })
 
-  const insert = (writes: ReadonlyArray<ImportedEvent>, ends: ReadonlyMap<StreamId, number>) =>
-    Effect.map(
-      sql.unsafe(text.insert, [
-        ...places(writes),
-        array(
-          writes.map((event) => event.recordedAt.epochMilliseconds),
-          PgTypes.OID.timestamptz
-        ),
-        ...columns(writes.map(toFields)),
-        writes.length,
-        array(Array.from(ends.keys()), PgTypes.OID.text),
-        array(Array.from(ends.values()), PgTypes.OID.int4),
-        array(TagLocks.of(writes, undefined) ?? onlyCommon, PgTypes.OID.int4)
-      ]).values,
-      ([row]) => row![0] as number
-    )
+  const insertion = (writes: ReadonlyArray<ImportedEvent>, ends: ReadonlyMap<StreamId, number>) => [
+    ...places(writes),
+    array(
+      writes.map((event) => event.recordedAt.epochMilliseconds),
+      PgTypes.OID.timestamptz
+    ),
+    ...columns(writes.map(toFields)),
+    writes.length,
+    array(Array.from(ends.keys()), PgTypes.OID.text),
+    array(Array.from(ends.values()), PgTypes.OID.int4),
+    array(TagLocks.of(writes, undefined) ?? onlyCommon, PgTypes.OID.int4)
+  ]
+
+  const insert = (insertion: ReadonlyArray<unknown>) =>
+    Effect.map(sql.unsafe(text.insert, insertion).values, ([row]) => row![0] as number)
 
   /** Looks first: for a batch of which a part is there already or has no place. */
   const judged = (batch: ImportBatch) =>
     Effect.gen(function* () {
       const writes = yield* Effect.fromResult(Import.plan(batch, yield* look(batch.events)))
-      return writes.length === 0 ? 0 : yield* insert(writes, noEnds)
+      return writes.length === 0 ? 0 : yield* insert(insertion(writes, noEnds))
     }).pipe(
       Transaction.make(sql, isLost),
       // Somebody else wrote to one of the streams in between. What they wrote decides.
@@ -85,19 +84,22 @@ export const make = (
       Effect.mapError((error): ImportError => (isSqlError(error) ? Failure.unavailable("import", error) : error))
     )
 
-  return (batch) =>
-    Effect.withFiber((fiber) => {
-      const ends = endsBefore(batch)
+  return (batch) => {
+    // Now, while the batch before is under way.
+    const ends = endsBefore(batch)
+    const whole = ends === undefined ? undefined : insertion(batch.events, ends)
+    return Effect.withFiber((fiber) => {
       // A statement that fails would end the transaction it is in.
-      if (ends === undefined || Transaction.isInside(sql, fiber)) {
+      if (whole === undefined || Transaction.isInside(sql, fiber)) {
         return judged(batch)
       }
-      return Effect.matchEffect(insert(batch.events, ends), {
+      return Effect.matchEffect(insert(whole), {
         onSuccess: (count) => (count > 0 ? Effect.succeed(count) : judged(batch)),
         onFailure: (error): Effect.Effect<number, ImportError> =>
           isRace(error) ? judged(batch) : Effect.fail(Failure.ofCommit("import", isLost)(error))
       })
     })
+  }
 }
 
 /**

@@ -12,9 +12,10 @@ import type { StreamId } from "../StreamId.ts"
 import * as Admission from "./admission.ts"
 
 /**
- * How many events a batch holds at most, and how many bytes of JSON, roughly: far below what a database takes at once.
+ * How many events a batch holds at most, and how many bytes of JSON, roughly: far below what a database takes at once. And how
+ * many events are checked at a time while a batch is under way, which is sent and answered only in between.
  */
-const limits = { events: 1000, bytes: 4 * 1024 * 1024 } as const
+const limits = { events: 1000, bytes: 4 * 1024 * 1024, slice: 100 } as const
 
 /**
  * Makes `import` of a store.
@@ -40,6 +41,7 @@ export const make =
           }
           return options?.onProgress === undefined ? Effect.void : options.onProgress(counts)
         })
+      const isUnderWay = () => inFlight !== undefined && inFlight.pollUnsafe() === undefined
       const settled = Effect.suspend(() => (inFlight === undefined ? Effect.void : Fiber.join(inFlight)))
       const flush = Effect.suspend(() => {
         if (!isArrayNonEmpty(events)) {
@@ -67,6 +69,9 @@ export const make =
           bytes += admitted.success.maxBytes
           if (events.length === limits.events || bytes >= limits.bytes) {
             yield* flush
+          }
+          if (events.length % limits.slice === 0 && isUnderWay()) {
+            yield* Effect.yieldNow
           }
         }
       })
