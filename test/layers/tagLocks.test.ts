@@ -18,7 +18,7 @@ describe("tagLocks", () => {
       expected: Any,
       events: ["a", "b"].map((tag) => newEvent({ tags: [tag, "c"] }))
     }
-    const member = Conditions.guarded(Append.encode(write, false), {
+    const member = Conditions.guarded(new Append.Encoded(write, false), {
       condition: on(Criteria.anyOf({ tags: ["c"] }, { tags: ["c", "d"] })),
       idempotency: [],
       isRetry: false

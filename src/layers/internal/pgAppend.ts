@@ -34,49 +34,54 @@ type Integer = bigint | number | string
  * A write as it is sent: its texts are made once, however often it is.
  *
  * `isRetry` says that the first attempt may have been made, though nobody knows. `bytes` is about what it takes.
+ *
+ * A class, as its fields are: V8 takes literals of which many live long at once for old objects, and what is old keeps what it
+ * refers to until all of the memory is looked through, here the texts.
  */
-export interface Encoded {
+export class Encoded {
   readonly write: Write
   readonly stream: StreamId
   readonly expected: number
   readonly isRetry: boolean
   readonly events: ReadonlyArray<Fields>
   readonly bytes: number
+
+  constructor(write: Write, isRetry: boolean) {
+    const expected = expectedNumber(write.expected)
+    let bytes = write.stream.length
+    this.write = write
+    this.stream = write.stream
+    this.expected = isRetry && expected < 0 ? expected + wide : expected
+    this.isRetry = isRetry
+    this.events = write.events.map((event) => {
+      const fields = new Fields(event)
+      bytes += overhead + fields.type.length + (fields.tags?.length ?? 0) + fields.data.length + fields.metadata.length
+      return fields
+    })
+    this.bytes = bytes
+  }
 }
 
-// The tags as the text of an array, for an array of arrays cannot have rows of different lengths.
-interface Fields {
+/**
+ * An event as it is sent. The tags as the text of an array, for an array of arrays cannot have rows of different lengths.
+ */
+export class Fields {
   readonly id: string
   readonly type: string
   readonly schemaVersion: number
   readonly tags: string | null
   readonly data: string
   readonly metadata: string
-}
 
-export const encode = (write: Write, isRetry: boolean): Encoded => {
-  const { expected, stream } = write
-  let bytes = stream.length
-  const events = write.events.map((event) => {
-    const fields = toFields(event)
-    bytes += overhead + fields.type.length + (fields.tags?.length ?? 0) + fields.data.length + fields.metadata.length
-    return fields
-  })
-  const number = expectedNumber(expected)
-  return { write, stream, expected: isRetry && number < 0 ? number + wide : number, isRetry, events, bytes }
+  constructor({ data, id, metadata, schemaVersion, tags, type }: NewEvent) {
+    this.id = id
+    this.type = type
+    this.schemaVersion = schemaVersion
+    this.tags = tags.length === 0 ? null : arrayText(tags)
+    this.data = JSON.stringify(data)
+    this.metadata = JSON.stringify(metadata)
+  }
 }
-
-/**
- * An event as it is sent.
- */
-export const toFields = ({ data, id, metadata, schemaVersion, tags, type }: NewEvent): Fields => ({
-  id,
-  type,
-  schemaVersion,
-  tags: tags.length === 0 ? null : arrayText(tags),
-  data: JSON.stringify(data),
-  metadata: JSON.stringify(metadata)
-})
 
 // Of an event, for its id and the lengths.
 const overhead = 50

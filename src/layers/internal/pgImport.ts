@@ -14,7 +14,7 @@ import type { ImportBatch, ImportedEvent, Primitives } from "../../store/EventSt
 import * as Import from "../../store/internal/import.ts"
 import type { ImportError } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
-import { array, columns, toFields } from "./pgAppend.ts"
+import { array, columns, Fields } from "./pgAppend.ts"
 import { lowWaterLock } from "./pgMigrations.ts"
 import { identifier, lastOne, sequence } from "./pgNames.ts"
 import * as Failure from "./storeFailure.ts"
@@ -62,7 +62,7 @@ export const make = (
       writes.map((event) => event.recordedAt.epochMilliseconds),
       PgTypes.OID.timestamptz
     ),
-    ...columns(writes.map(toFields)),
+    ...columns(writes.map((event) => new Fields(event))),
     writes.length,
     array(Array.from(ends.keys()), PgTypes.OID.text),
     array(Array.from(ends.values()), PgTypes.OID.int4),

@@ -378,7 +378,7 @@ export const make = Effect.fnUntraced(function* (
     appendAll: (writes, options) =>
       Effect.withFiber((fiber) => {
         const inTransaction = Transaction.isInside(sql, fiber)
-        const encoded = Arr.map(writes, (write) => Append.encode(write, options.isRetry))
+        const encoded = Arr.map(writes, (write) => new Append.Encoded(write, options.isRetry))
         const [first] = encoded
         if (!inTransaction && encoded.length === 1 && first.events.length > 0) {
           const member = Conditions.guarded(first, options)

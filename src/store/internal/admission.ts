@@ -88,7 +88,7 @@ export const writes = (
     if (copies instanceof InvalidEvent) {
       return Result.fail(copies)
     }
-    admitted[i] = { stream, expected, events: copies }
+    admitted[i] = new AdmittedWrite(stream, expected, copies)
   }
   if (copier.maxBytes > limits.appendBytes) {
     const bytes = admitted.reduce((sum, write) => sum + write.events.reduce((sum, event) => sum + bytesOf(event), 0), 0)
@@ -451,13 +451,52 @@ const copyEvent = (event: NewEvent, copier: Json.Copier): NewEvent | string => {
       )
     }
   }
-  return {
+  return new AdmittedEvent(
     id,
     type,
     schemaVersion,
     data,
     metadata,
-    tags: tags.length === 0 ? noTags : Object.freeze([...new Set(tags)])
+    tags.length === 0 ? noTags : Object.freeze([...new Set(tags)])
+  )
+}
+
+// Classes: V8 takes literals of which many live long at once for old objects, and what is old keeps what it refers to until all of
+// the memory is looked through, here the data.
+class AdmittedWrite implements Write {
+  readonly stream: StreamId.StreamId
+  readonly expected: ExpectedVersion
+  readonly events: ReadonlyArray<NewEvent>
+
+  constructor(stream: StreamId.StreamId, expected: ExpectedVersion, events: ReadonlyArray<NewEvent>) {
+    this.stream = stream
+    this.expected = expected
+    this.events = events
+  }
+}
+
+class AdmittedEvent implements NewEvent {
+  readonly id: EventId.EventId
+  readonly type: string
+  readonly schemaVersion: number
+  readonly data: NewEvent["data"]
+  readonly metadata: NewEvent["metadata"]
+  readonly tags: ReadonlyArray<string>
+
+  constructor(
+    id: EventId.EventId,
+    type: string,
+    schemaVersion: number,
+    data: NewEvent["data"],
+    metadata: NewEvent["metadata"],
+    tags: ReadonlyArray<string>
+  ) {
+    this.id = id
+    this.type = type
+    this.schemaVersion = schemaVersion
+    this.data = data
+    this.metadata = metadata
+    this.tags = tags
   }
 }
 

@@ -292,7 +292,7 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
         if (isClosed) {
           return resume(Effect.fail(unavailable()))
         }
-        const one: Waiting<M> = { member, span: fiber.cache.span, resume, isGone: false }
+        const one = new Waiting(member, fiber.cache.span, resume)
         waiting.push(one)
         soon()
         return Effect.sync(() => {
@@ -308,14 +308,26 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
     )
 })
 
-interface Waiting<M> {
+// A class: V8 takes literals of which many live long at once for old objects, and what is old keeps what it refers to until all of
+// the memory is looked through, here a member.
+class Waiting<M> {
   readonly member: M
   /** The span that the caller was in. */
   readonly span: Tracer.AnySpan | undefined
-  alone?: Fiber.Fiber<void>
-  /** Whether its caller was interrupted when it was under way. */
-  isGone: boolean
   readonly resume: (outcome: Effect.Effect<Written, AppendError>) => void
+  alone: Fiber.Fiber<void> | undefined = undefined
+  /** Whether its caller was interrupted when it was under way. */
+  isGone = false
+
+  constructor(
+    member: M,
+    span: Tracer.AnySpan | undefined,
+    resume: (outcome: Effect.Effect<Written, AppendError>) => void
+  ) {
+    this.member = member
+    this.span = span
+    this.resume = resume
+  }
 }
 
 /**
