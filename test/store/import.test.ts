@@ -44,6 +44,7 @@ it.live("a batch is sent before the next one is checked, which is made ready whi
       }
     }))
     assert.deepStrictEqual(yield* importAll(Stream.fromIterable(events)), { imported: 2000, skipped: 0 })
+    // Each once: a check looks at a field more than once.
     assert.deepStrictEqual(Array.from(new Set(told)), [
       "0 is ready",
       "0 is sent",

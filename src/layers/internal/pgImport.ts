@@ -85,7 +85,7 @@ export const make = (
     )
 
   return (batch) => {
-    // Now, while the batch before is under way.
+    // Now, while the batch before is under way. In a transaction, where none is, it is for nothing.
     const ends = endsBefore(batch)
     const whole = ends === undefined ? undefined : insertion(batch.events, ends)
     return Effect.withFiber((fiber) => {
