@@ -173,13 +173,12 @@ end`)}`,
 -- locks already. With idempotency records, which need events, the answer is null when a key is recorded: append_recorded has
 -- more to say then, and also when this fails for a lost race for a key.
 declare
-  -- The version to write after; -1 when the stream must be looked at first.
-  v_current integer := p_expected;
+  -- The version to write after; -1 when that takes more than a look.
+  v_current integer;
   v_position bigint;
   v_at timestamptz;
   v_further bigint[];
   v_verdict ${s}.verdict;
-  v_last_id uuid;
   v_lock integer;
   v_added integer;
 begin
@@ -192,12 +191,15 @@ begin
   if p_id is not null then
     ${Tagging.takeLocks(s)}
     ${enter(s)}
-  end if;
-  if p_expected in (-1, -2) and p_id is not null and p_ids is null then
-    -- A single event is no repeat if it is not the last one there. That is seen at once; all else is judged.
-    select case when e.position > 0 and e.id <> p_id then e.version end, e.id into v_current, v_last_id
+    -- What expects the last version may be made, and so may a single event that expects none and is not the last one there, which
+    -- is no repeat. That is seen at once; all else is judged.
+    select case
+          when e.position > 0 and (e.version = p_expected or (p_expected in (-1, -2) and p_ids is null and e.id <> p_id))
+            then e.version
+          else -1
+        end into v_current
       from ${s}.events e where e.stream = p_stream ${lastOne};
-    v_current := coalesce(v_current, case when v_last_id is null and p_expected = -1 then 0 else -1 end);
+    v_current := coalesce(v_current, case when p_expected in (0, -1) then 0 else -1 end);
   end if;
   loop
     -- The last version there is has none after it, which the plan of the insert would stumble over.
@@ -217,13 +219,11 @@ begin
       v_current := v_verdict.version;
     end if;
     -- Who has the next version has the stream until the transaction ends. Waits for a transaction that has it, and does
-    -- nothing when that one commits. The version before it was recorded earlier than this statement draws its position,
-    -- so positions increase with versions.
+    -- nothing when that one commits. The version before it was seen by an earlier statement than draws this position, so
+    -- positions increase with versions.
     insert into ${s}.events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
-      select nextval(${sequence(s)}), date_trunc('milliseconds', clock_timestamp()), p_id, v_current + 1,
-          p_schema_version, p_stream, p_type, p_tags, p_data, p_metadata
-        where v_current = 0
-          or exists (select from ${s}.events e where e.stream = p_stream and e.version = v_current and e.position > 0)
+      values (nextval(${sequence(s)}), date_trunc('milliseconds', clock_timestamp()), p_id, v_current + 1, p_schema_version,
+        p_stream, p_type, p_tags, p_data, p_metadata)
       ${unlessTaken}
       returning position, recorded_at into v_position, v_at;
     if found and p_tags <> '{}' then
