@@ -92,7 +92,7 @@ describe("PgEventStore, conditions", () => {
     )
   })
 
-  it.live("cost the same however many events there are, also with plans that were made when there were none", () =>
+  it.live("cost the same however many events there are, also with plans that were made when there was one", () =>
     Effect.gen(function* () {
       const { sql, store } = yield* open({ ...(yield* Postgres.database), maxConnections: 1 })
       const calls = {
@@ -121,7 +121,7 @@ describe("PgEventStore, conditions", () => {
               `select count(*) from effect_decider.read_tagged_many(` +
                 `${each("0")}, ${each(`${head}`)}::bigint[], ${each("11")}, ${each("7")}, ${lists})`
             )
-            // Once there are events, the condition forbids it.
+            // The condition forbids it.
             found[`check together, ${name}`] = yield* touched(
               sql,
               "select effect_decider.append_many(array['none-1'], array[-1], array[1], array[1], " +
@@ -132,6 +132,8 @@ describe("PgEventStore, conditions", () => {
         }
         return found
       })
+      // Where there is none, some statements are not even planned.
+      yield* store.append(tagged("t:7", "u:7"))
       for (let i = 0; i < 6; i++) {
         yield* pages()
       }
@@ -142,7 +144,8 @@ describe("PgEventStore, conditions", () => {
         select nextval('effect_decider.position_seq'), now(), gen_random_uuid(), n, 1, 'bulk-1', 'Bulk',
           array['t:' || n % 200, 'u:' || n % 1000], '{}', '{}'
         from generate_series(1, 60000) n`
-      yield* sql`insert into effect_decider.tags select unnest(tags), position, type from effect_decider.events`
+      yield* sql`insert into effect_decider.tags
+        select unnest(tags), position, type from effect_decider.events where stream = 'bulk-1'`
       const kept = yield* pages()
       yield* sql`vacuum analyze effect_decider.events`
       yield* sql`vacuum analyze effect_decider.tags`

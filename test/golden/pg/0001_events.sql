@@ -933,6 +933,7 @@ declare
   v_settled bigint := p_settled;
   v_up_to bigint;
   v_edge bigint;
+  v_is_there boolean;
   v_lock integer;
   v_is_free boolean := true;
   v_tags text[];
@@ -970,9 +971,20 @@ begin
   if cardinality(p_tags) = 1 then
     v_tags := p_tags[1]::text[];
     v_types := p_types[1]::text[];
-    if p_is_forward then
-      select e.position into v_edge from "effect_decider".events e
-        where e.position > p_after and e.position <= v_up_to order by e.position desc limit 1;
+    -- Who knows a tag's events asks for new ones, and mostly there are none. That is said without beginning the query.
+    select (
+          select true from "effect_decider".tags t where t.tag = v_tags[1] and t.position > p_after and t.position <= v_up_to
+            order by t.position limit 1
+        ),
+        case when p_is_forward then (
+          select e.position from "effect_decider".events e
+            where e.position > p_after and e.position <= v_up_to order by e.position desc limit 1
+        ) else (
+          select e.position from "effect_decider".events e
+            where e.position > p_after and e.position <= v_up_to order by e.position asc limit 1
+        ) end
+      into v_is_there, v_edge;
+    if v_is_there and p_is_forward then
       return query 
         select v_settled, v_edge, e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags,
           e.data::text, e.metadata::text, e.recorded_at
@@ -981,9 +993,7 @@ begin
             and (v_types is null or t.type = any(v_types))
             and (cardinality(v_tags) = 1 or e.tags @> v_tags)
           order by t.position asc limit p_limit;
-    else
-      select e.position into v_edge from "effect_decider".events e
-        where e.position > p_after and e.position <= v_up_to order by e.position asc limit 1;
+    elsif v_is_there then
       return query 
         select v_settled, v_edge, e.position, e.stream, e.version, e.type, e.id, e.schema_version, e.tags,
           e.data::text, e.metadata::text, e.recorded_at
@@ -993,7 +1003,7 @@ begin
             and (cardinality(v_tags) = 1 or e.tags @> v_tags)
           order by t.position desc limit p_limit;
     end if;
-    if not found then
+    if v_is_there is null or not found then
       r_settled := v_settled;
       r_edge := v_edge;
       return next;
