@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Scope } from "effect/Scope"
 import type { SqlClient } from "effect/sql/SqlClient"
-import { EventStore } from "effect-decider"
+import { EventStore, type NewEvent } from "effect-decider"
 import * as PgEventStore from "effect-decider/layers/PgEventStore"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
@@ -154,7 +154,8 @@ export const nextPage = (sql: SqlClient, after: bigint) =>
     (rows) => rows.map(toEvent)
   )
 
-const floor = (sql: SqlClient): Floor => ({
+/** The same work by hand. */
+export const floor = (sql: SqlClient): Floor => ({
   insertOne: (stream, version, event) =>
     sql.unsafe("insert into floor (stream, version, type, id, data, metadata) values ($1, $2, $3, $4, $5, $6)", [
       stream,
@@ -195,6 +196,19 @@ const floor = (sql: SqlClient): Floor => ({
     }
   })
 })
+
+/** What an append costs that is a statement and a commit of its own. `false` when it was refused. */
+export const unbatched =
+  (sql: SqlClient) =>
+  (stream: string, after: number, [event]: ReadonlyArray<NewEvent.NewEvent>) =>
+    Effect.map(
+      sql.unsafe(
+        "select (effect_decider.append($1, $2, false, $3::uuid, $4, 1, '{}', $5::json, $6::json, " +
+          "null, null, null, null, null, null, null, null, null, null))[1] = 0",
+        [stream, after, event!.id, event!.type, JSON.stringify(event!.data), JSON.stringify(event!.metadata)]
+      ).values,
+      ([row]) => row![0] as boolean
+    )
 
 /** How long the disk takes to keep 8 kB: what a commit waits for at least. The median, in microseconds. */
 const syncTime = (folder: string): string => {

@@ -2,28 +2,14 @@
  * The PostgreSQL store against hand-written statements through the same client, and against pgbench.
  */
 import { Effect, Schedule } from "effect"
-import type { NewEvent } from "effect-decider"
-import type { SqlClient } from "effect/sql/SqlClient"
 import { besideConditions, conditions } from "./conditions.ts"
-import { compare, type Contestant, facts, loop, type Measured, type OpenSuite, type Section } from "./measure.ts"
+import { compare, type Contestant, facts, type Measured, type OpenSuite, type Section } from "./measure.ts"
 import { hotStreams } from "./hotStreams.ts"
 import { imports } from "./imports.ts"
 import { inlines } from "./inline.ts"
 import * as Pgbench from "./pgbench.ts"
 import { connections, openServer, type Server, table } from "./postgres.ts"
-import {
-  appendContestants,
-  appends,
-  closely,
-  fill,
-  onDatabase,
-  payloadBytes,
-  plan,
-  type Plan,
-  sections,
-  steadily,
-  times
-} from "./workload.ts"
+import { closely, fill, payloadBytes, plan, type Plan, sections, steadily, times } from "./workload.ts"
 import { projections } from "./projector.ts"
 import { snapshots } from "./snapshots.ts"
 import { beside } from "./subscriptions.ts"
@@ -97,63 +83,61 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
   }
 })
 
-const single = (server: Server, { quick, rounds, seconds }: Plan, asked: AppendBars): Section => {
-  const { callers, clients, p99, toClient, toPgbench, toUnbatched } = asked
-  return onDatabase(server.database)(
-    `Append of one event, ${times(callers)}`,
-    "appends/s",
-    (database) => {
+/** Each contestant but `pgbench` in a process of its own: what the others leave in V8's memory must not slow it down. */
+const single = (server: Server, { quick, rounds, seconds }: Plan, asked: AppendBars): Section => ({
+  title: `Append of one event, ${times(asked.callers)}`,
+  unit: "appends/s",
+  run: Effect.scoped(
+    Effect.gen(function* () {
+      const { callers, clients, p99, toClient, toPgbench, toUnbatched } = asked
+      const { sql, url } = yield* server.database
+      const pool = poolOf(server, 4)
+      const contestant = Effect.fnUntraced(function* (
+        name: string,
+        work: "append" | "insert" | "unbatched",
+        options: Pick<Contestant, "bar" | "kind">
+      ) {
+        const turn = yield* worker({ work, url, callers, pool })
+        return { name, run: turn({ seconds }), ...options }
+      })
       const pgbench: Contestant = {
         name: `pgbench, ${clients === 1 ? "1 client" : `${clients} clients`}`,
         kind: "floor",
         run: Effect.tap(
-          Pgbench.inserts(database.url, clients, quick ? { operations: 1000 } : { seconds }),
+          Pgbench.inserts(url, clients, quick ? { operations: 1000 } : { seconds }),
           // Its sessions end after it, and that should not cost who comes next.
           () =>
-            database.sql<{ left: number }>`
+            sql<{ left: number }>`
               select count(*)::integer as left from pg_stat_activity where application_name = 'pgbench'`.pipe(
               Effect.repeat({ until: ([row]) => row!.left === 0, schedule: Schedule.spaced(20) })
             )
         )
       }
-      const unbatched: Contestant = {
-        name: "its function, once for each",
-        kind: "floor",
-        run: loop({ callers, limit: { seconds } }, appends(unbatchedOn(database.sql), 1))
-      }
-      const hasPgbench = Pgbench.version !== undefined && clients + connections + 10 < server.maxConnections
+      const hasPgbench = Pgbench.version !== undefined && clients + 3 * pool + connections + 10 < server.maxConnections
+      const byFunction = "its function, once for each"
       const bar = [
         ...(hasPgbench ? [{ ratio: toPgbench, of: pgbench.name }] : []),
         // One caller is asked both ways.
         ...(hasPgbench && callers > 1 ? [] : [{ ratio: toClient }]),
-        ...(toUnbatched === undefined ? [] : [{ ratio: toUnbatched, of: unbatched.name }]),
+        ...(toUnbatched === undefined ? [] : [{ ratio: toUnbatched, of: byFunction }]),
         ...(p99 === undefined ? [] : [{ p99 }])
       ]
-      const names = { floor: "one-row INSERT, @effect/sql-pg (floor)", store: "PgEventStore.append" }
-      const [floor, ...ours] = appendContestants(database, names, { callers, size: 1, seconds, bar })
-      return Effect.succeed([
-        floor,
-        ...(hasPgbench ? [pgbench] : []),
-        ...(toUnbatched === undefined ? [] : [unbatched]),
-        ...ours
-      ])
-    },
-    rounds
+      return yield* compare(
+        [
+          yield* contestant("one-row INSERT, @effect/sql-pg (floor)", "insert", {}),
+          ...(hasPgbench ? [pgbench] : []),
+          ...(toUnbatched === undefined ? [] : [yield* contestant(byFunction, "unbatched", { kind: "floor" })]),
+          yield* contestant("PgEventStore.append", "append", { bar })
+        ],
+        rounds
+      )
+    })
   )
-}
+})
 
-/** What an append costs that is a statement and a commit of its own. `false` when it was refused. */
-const unbatchedOn =
-  (sql: SqlClient) =>
-  (stream: string, after: number, [event]: ReadonlyArray<NewEvent.NewEvent>) =>
-    Effect.map(
-      sql.unsafe(
-        "select (effect_decider.append($1, $2, false, $3::uuid, $4, 1, '{}', $5::json, $6::json, " +
-          "null, null, null, null, null, null, null, null, null, null))[1] = 0",
-        [stream, after, event!.id, event!.type, JSON.stringify(event!.data), JSON.stringify(event!.metadata)]
-      ).values,
-      ([row]) => row![0] as boolean
-    )
+/** The connections of each pool where several processes have one. A server that is not ours may not have room for whole ones. */
+const poolOf = (server: Server, processes: number): number =>
+  Math.min(connections, Math.floor((server.maxConnections - connections - 10) / processes))
 
 const processes = (server: Server, { rounds, seconds }: Plan): Section => ({
   title: "Append of one event, several processes",
@@ -161,8 +145,7 @@ const processes = (server: Server, { rounds, seconds }: Plan): Section => ({
   run: Effect.scoped(
     Effect.gen(function* () {
       const { url } = yield* server.database
-      // A server that is not ours may not have room for five whole pools.
-      const pool = Math.min(connections, Math.floor((server.maxConnections - connections - 10) / 5))
+      const pool = poolOf(server, 5)
       const workers = yield* Effect.forEach(
         [128, 64, 64, 64, 64],
         (callers) => worker({ work: "append", url, callers, pool }),

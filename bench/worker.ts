@@ -1,6 +1,6 @@
 /**
- * A process that appends to a PostgreSQL store, or subscribes to it, or follows it by hand, whenever it is told to:
- * `node worker.ts <assignment as JSON>`.
+ * A process that appends to a PostgreSQL store, or does the same by hand, or subscribes to it, or follows it by hand, whenever it
+ * is told to: `node worker.ts <assignment as JSON>`.
  *
  * It says when it is ready, and after each turn what it did. It ends when its parent does.
  */
@@ -8,11 +8,11 @@ import type * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Queue, Redacted, Stream } from "effect"
 import { EventStore, Subscription } from "effect-decider"
 import { loop, type Measured } from "./measure.ts"
-import { client, nextPage, openStore, table } from "./postgres.ts"
+import { client, floor, nextPage, openStore, table, unbatched } from "./postgres.ts"
 import { appends, appendTo, type Store } from "./workload.ts"
 
 export interface Assignment {
-  readonly work: "append" | "subscribe" | "follow"
+  readonly work: "append" | "insert" | "unbatched" | "subscribe" | "follow"
   readonly url: string
   /** Callers, or subscribers. */
   readonly callers: number
@@ -28,10 +28,22 @@ const { callers, pool, url, work } = JSON.parse(process.argv[2] ?? "") as Assign
 
 const say = (measured: Measured) => process.send!(measured)
 
-const append = (_: PgClient.PgClient, store: Store) => {
-  const operation = appends(appendTo(store), 1)
-  return ({ seconds }: Turn) => loop({ callers, limit: { seconds } }, operation)
+const appending = (append: Parameters<typeof appends>[0]) => {
+  const operation = appends(append, 1)
+  return ({ seconds }: Turn) =>
+    // First what V8 does as soon as a process that had nothing to do has something again: it looks for garbage in all of its memory.
+    Effect.andThen(
+      loop({ callers, limit: { seconds: seconds / 5 } }, operation),
+      loop({ callers, limit: { seconds } }, operation)
+    )
 }
+
+const append = (_: PgClient.PgClient, store: Store) => appending(appendTo(store))
+
+const insert = (sql: PgClient.PgClient) =>
+  appending((stream, after, [event]) => floor(sql).insertOne(stream, after + 1, event!))
+
+const onceForEach = (sql: PgClient.PgClient) => appending(unbatched(sql))
 
 /** What all subscribers were given in that time. */
 const subscribe =
@@ -76,7 +88,7 @@ const follow =
 
 const program = Effect.gen(function* () {
   const sql = yield* client({ url: Redacted.make(url) }, pool)
-  const turn = { append, subscribe, follow }[work](sql, yield* openStore(sql))
+  const turn = { append, insert, unbatched: onceForEach, subscribe, follow }[work](sql, yield* openStore(sql))
   // All connections and the code are warm before it says that it is ready.
   say(yield* turn({ seconds: 0.3 }))
   return yield* Effect.callback<never>(() => {
