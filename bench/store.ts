@@ -91,6 +91,7 @@ const single = (server: Server, { quick, rounds, seconds }: Plan, asked: AppendB
     Effect.gen(function* () {
       const { callers, clients, p99, toClient, toPgbench, toUnbatched } = asked
       const { sql, url } = yield* server.database
+      // Three have one, and pgbench needs room as well.
       const pool = poolOf(server, 4)
       const contestant = Effect.fnUntraced(function* (
         name: string,
