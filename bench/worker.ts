@@ -40,8 +40,10 @@ const appending = (append: Parameters<typeof appends>[0]) => {
 
 const append = (_: PgClient.PgClient, store: Store) => appending(appendTo(store))
 
-const insert = (sql: PgClient.PgClient) =>
-  appending((stream, after, [event]) => floor(sql).insertOne(stream, after + 1, event!))
+const insert = (sql: PgClient.PgClient) => {
+  const { insertOne } = floor(sql)
+  return appending((stream, after, [event]) => insertOne(stream, after + 1, event!))
+}
 
 const onceForEach = (sql: PgClient.PgClient) => appending(unbatched(sql))
 
