@@ -5,6 +5,7 @@
 import { DateTime, Effect, Stream } from "effect"
 import { Criteria, ExpectedVersion, type NewEvent, Position, StreamVersion } from "effect-decider"
 import type { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
 import { compare, type Contestant, loop, type Section } from "./measure.ts"
 import * as Pgbench from "./pgbench.ts"
 import { openStore, type PgDatabase, type Server, table } from "./postgres.ts"
@@ -28,7 +29,7 @@ const tagged = (course: number): NewEvent.NewEvent => ({
   tags: [`course:${course}`, `student:${Math.floor(Math.random() * 100_000)}`]
 })
 
-const fillCourses = Effect.fnUntraced(function* ({ sql, store }: PgDatabase, events: number) {
+export const fillCourses = Effect.fnUntraced(function* ({ sql, store }: PgDatabase, events: number) {
   const recordedAt = DateTime.makeUnsafe(1_600_000_000_000)
   yield* store.import(
     Stream.map(Stream.range(0, events - 1), (i) => {
@@ -77,7 +78,7 @@ const conditionally = (store: Store, courses: number, known: Array<Position.Posi
  * The same by hand: tables of events and of their tags, and a function that locks the tag, looks, and inserts. It holds the
  * condition against all who write by this function, and knows neither versions nor repeats; a read asks for no safe position.
  */
-const byHand = Effect.fnUntraced(function* (sql: SqlClient) {
+export const byHand = Effect.fnUntraced(function* (sql: SqlClient) {
   const statements = [
     `create table by_hand (
       position bigint generated always as identity primary key,
@@ -110,36 +111,49 @@ const byHand = Effect.fnUntraced(function* (sql: SqlClient) {
     yield* sql.unsafe(statement).unprepared
   }
   const [last] = yield* sql.unsafe("select max(position) from by_hand").values
-  return (courses: number) => {
-    const known = Array<unknown>(courses).fill(last![0])
-    return () => () => {
-      const course = Math.floor(Math.random() * courses)
-      const { data, id, metadata, tags, type } = tagged(course)
-      const read = sql.unsafe(
+  return {
+    /** The position of the last event. */
+    last: last![0] as Place,
+    /** Positions and data of what is new of a tag. */
+    read: (tag: string, after: Place) =>
+      sql.unsafe(
         "select e.position, e.data::text from by_hand_tags t join by_hand e on e.position = t.position " +
           "where t.tag = $1 and t.position > $2 order by t.position limit 1000",
-        [tags[0], known[course]]
-      ).values
-      return Effect.flatMap(read, (rows) =>
-        Effect.map(
-          sql.unsafe("select append_by_hand($1, $2, $3, $4, $5, $6, $7)", [
-            rows.at(-1)?.[0] ?? known[course],
-            streamOf(`${course}`),
-            type,
-            id,
-            tags,
-            JSON.stringify(data),
-            JSON.stringify(metadata)
-          ]).values,
-          ([row]) => {
-            known[course] = row![0] ?? known[course]
-            return row![0] !== null
-          }
-        )
+        [tag, after]
+      ).values as Effect.Effect<ReadonlyArray<readonly [Place, string]>, SqlError>,
+    /** The position of the event, or null when there is more of its first tag. */
+    append: (stream: string, { data, id, metadata, tags, type }: NewEvent.NewEvent, after: Place) =>
+      Effect.map(
+        sql.unsafe("select append_by_hand($1, $2, $3, $4, $5, $6, $7)", [
+          after,
+          stream,
+          type,
+          id,
+          tags,
+          JSON.stringify(data),
+          JSON.stringify(metadata)
+        ]).values,
+        ([row]) => row![0] as Place | null
       )
-    }
   }
 })
+
+/** A position as the driver gives it. */
+type Place = bigint | number | string
+
+/** What `conditionally` does, by hand. */
+const conditionallyByHand = ({ append, last, read }: Effect.Success<ReturnType<typeof byHand>>, courses: number) => {
+  const known = Array<Place>(courses).fill(last)
+  return () => () => {
+    const course = Math.floor(Math.random() * courses)
+    return Effect.flatMap(read(`course:${course}`, known[course]!), (rows) =>
+      Effect.map(append(streamOf(`${course}`), tagged(course), rows.at(-1)?.[0] ?? known[course]!), (position) => {
+        known[course] = position ?? known[course]!
+        return position !== null
+      })
+    )
+  }
+}
 
 export const conditions = (server: Server, { quick, rounds, seconds }: Plan): ReadonlyArray<Section> => {
   const events = quick ? 20_000 : 300_000
@@ -193,7 +207,7 @@ export const conditions = (server: Server, { quick, rounds, seconds }: Plan): Re
           {
             name: "what is new and an append with a condition by hand, @effect/sql-pg",
             kind: "floor",
-            run: loop({ callers, limit: { seconds } }, (yield* byHand(database.sql))(courses))
+            run: loop({ callers, limit: { seconds } }, conditionallyByHand(yield* byHand(database.sql), courses))
           }
         ]
         return yield* compare(Pgbench.version === undefined ? [insert, ...ours] : [pgbench, insert, ...ours], rounds)

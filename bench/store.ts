@@ -2,6 +2,7 @@
  * The PostgreSQL store against hand-written statements through the same client, and against pgbench.
  */
 import { Effect, Schedule } from "effect"
+import { boundaries } from "./boundaries.ts"
 import { besideConditions, conditions } from "./conditions.ts"
 import { compare, type Contestant, facts, type Measured, type OpenSuite, type Section } from "./measure.ts"
 import { hotStreams } from "./hotStreams.ts"
@@ -70,6 +71,7 @@ export const open: OpenSuite = Effect.fnUntraced(function* (options) {
       common.execute,
       ...hotStreams(server, schedule),
       ...conditions(server, schedule),
+      ...boundaries(server, schedule),
       ...besideConditions(server, closely(schedule)),
       snapshots(server, schedule),
       Wakeups.delivery(server, schedule),

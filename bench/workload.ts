@@ -42,8 +42,8 @@ const ItemAdded = {
   warehouse: Schema.String,
   addedBy: Schema.String
 }
-const CartEvent = Schema.TaggedUnion({ ItemAdded })
-type CartEvent = typeof CartEvent.Type
+export const CartEvent = Schema.TaggedUnion({ ItemAdded })
+export type CartEvent = typeof CartEvent.Type
 
 export type Item = Omit<CartEvent, "_tag">
 export interface Cart {

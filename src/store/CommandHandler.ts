@@ -25,6 +25,7 @@ import * as Category from "./Category.ts"
 import { EventStore } from "./EventStore.ts"
 import type * as ExpectedVersion from "./ExpectedVersion.ts"
 import * as Admission from "./internal/admission.ts"
+import { awaited } from "./internal/awaited.ts"
 import * as CommandId from "./internal/commandId.ts"
 import * as CommandTelemetry from "./internal/commandTelemetry.ts"
 import { refuse, StreamTerminated } from "./internal/decision.ts"
@@ -313,7 +314,7 @@ export const make = Effect.fnUntraced(function* <
   const folding = Folding.make(store, category, snapshotting)
   const { look, nothing } = folding
   const retry = options.retry ?? defaultRetry
-  const telemetry = CommandTelemetry.make(category.name)
+  const telemetry = CommandTelemetry.make({ kind: "category", name: category.name })
   const { handIn, recall } = Execution.make({ store, category, folding, states, retry, telemetry })
 
   const toCommand: (input: Input) => Effect.Effect<Command, PrepareError> =
@@ -364,16 +365,6 @@ export const make = Effect.fnUntraced(function* <
     )
   }
 
-  const awaited = <A extends { readonly position: Position.Position }, E, E2>(
-    executed: Effect.Effect<A, E>,
-    waitFor: (position: Position.Position) => Effect.Effect<unknown, E2>
-  ) =>
-    Effect.flatMap(store.isInTransaction, (isInTransaction): Effect.Effect<A, E | E2 | StoreError> =>
-      isInTransaction
-        ? Effect.fail(refuse("it is to wait for others in a transaction, whose events they see only after its end"))
-        : Effect.tap(executed, ({ position }) => waitFor(position))
-    )
-
   return {
     execute: <E = never>(id: string, input: Input, execution: ExecuteOptions<E> = noOptions) => {
       const stream = Category.stream(category, id)
@@ -389,7 +380,7 @@ export const make = Effect.fnUntraced(function* <
               ? handIn(fiber, stream, input as unknown as Command, execution)
               : Effect.flatMap(toCommand(input), (command) => handIn(fiber, stream, command, execution))
       )
-      return waitFor === undefined ? executed : awaited(executed, waitFor)
+      return waitFor === undefined ? executed : awaited(store, executed, waitFor)
     },
     state: (id, { at } = {}) => {
       const stream = Category.stream(category, id)

@@ -6,6 +6,8 @@ import { Effect, Fiber, Layer, Option, Result, Schedule, Schema, Stream, Tracer 
 import {
   Category,
   CommandHandler,
+  Criteria,
+  DecisionModel,
   Decider,
   EventSchema,
   EventStore,
@@ -54,6 +56,18 @@ class Purses extends CommandHandler.Service<Purses>()("test/Purses", { category 
 
 const fill = (by: number): PurseCommand => ({ _tag: "Fill", by })
 const spend = (amount: number): PurseCommand => ({ _tag: "Spend", amount })
+
+/** The same decider on all that has the tag. */
+const accountModel = DecisionModel.make({
+  name: "accounts",
+  decider: Purse,
+  events: EventSchema.make({
+    event: PurseEvent,
+    tags: () => ["account"],
+    streamOf: () => StreamId.make("purse", "p")
+  }),
+  criteria: () => Criteria.tags("account")
+})
 
 const inMemory = <A, E, R>(effect: Effect.Effect<A, E, R | Purses | EventStore.EventStore>) =>
   effect.pipe(Effect.provide(Purses.layer.pipe(Layer.provideMerge(MemoryEventStore.layer)), { local: true }))
@@ -212,6 +226,58 @@ describe("spans", () => {
     })
   )
 
+  it.effect("a command of a decision model has one too, and so have those that go together", () =>
+    Effect.gen(function* () {
+      const { hooks, store } = yield* watched
+      const { spans, value } = yield* Effect.gen(function* () {
+        const accounts = yield* accountModel
+        const { open, pass } = yield* gate
+        hooks.beforeAppend = pass
+        const fibers = yield* Effect.forEach([fill(3), fill(4), spend(9)], (command) =>
+          fork(Effect.exit(accounts.execute(command, { commandId: `${JSON.stringify(command)}` })))
+        )
+        yield* settle
+        yield* open
+        yield* Effect.forEach(fibers, Fiber.join)
+        return yield* Stream.runCollect(store.read())
+      }).pipe(Effect.provideService(EventStore.EventStore, store), traced)
+      const executed = spans.filter(({ name }) => name === "execute accounts")
+      assert.deepStrictEqual(
+        executed.map((span) => [hasFailed(span), attributes(span)]),
+        [
+          {
+            "effect_decider.command": "Fill",
+            "effect_decider.command.id": JSON.stringify(fill(3)),
+            "effect_decider.outcome": "accepted",
+            "effect_decider.events": 1
+          },
+          {
+            "effect_decider.command": "Fill",
+            "effect_decider.command.id": JSON.stringify(fill(4)),
+            "effect_decider.turn.commands": 2,
+            "effect_decider.outcome": "accepted",
+            "effect_decider.events": 1
+          },
+          {
+            "effect_decider.command": "Spend",
+            "effect_decider.command.id": JSON.stringify(spend(9)),
+            "effect_decider.turn.commands": 2,
+            "effect_decider.outcome": "refused",
+            "effect_decider.refusal": "TooLittle"
+          }
+        ].map((found) => [false, { "effect_decider.decision_model": "accounts", ...found }])
+      )
+      assert.deepStrictEqual(
+        executed[2]!.links.map(({ span }) => span.spanId),
+        [executed[1]!.spanId]
+      )
+      assert.deepStrictEqual(
+        value.map(({ metadata }) => metadata.traceparent),
+        executed.slice(0, 2).map((span) => traceparent(span))
+      )
+    })
+  )
+
   it.effect("every page of a read, and whatever else is asked of a store", () =>
     Effect.gen(function* () {
       const { spans } = yield* Effect.gen(function* () {
@@ -339,6 +405,32 @@ describe("metrics", () => {
         // Mine at the first command, theirs, and the impatient one; known: after the race, twice refused, two turns.
         "state_cache_misses_total{purse}": 3,
         "state_cache_hits_total{purse}": 5
+      })
+    })
+  )
+
+  it.effect("of decision models: the same, by the name of the model", () =>
+    Effect.gen(function* () {
+      const { store } = yield* watched
+      const { metrics } = yield* Effect.gen(function* () {
+        const [mine, theirs] = [yield* accountModel, yield* accountModel]
+        yield* mine.execute(fill(1))
+        yield* theirs.execute(fill(1))
+        // Mine knows a state that is not the last one.
+        yield* mine.execute(fill(1))
+        yield* Effect.flip(mine.execute(spend(9)))
+        yield* mine.execute({ _tag: "Close" })
+        yield* Effect.flip(mine.execute(fill(1)))
+      }).pipe(Effect.provideService(EventStore.EventStore, store), counted)
+      assert.deepStrictEqual(metrics, {
+        "command_duration_seconds{accounts,accepted}": 4,
+        "command_duration_seconds{accounts,refused}": 1,
+        "command_duration_seconds{accounts,terminated}": 1,
+        "refusals_total{accounts,TooLittle}": 1,
+        "conflicts_total{accounts}": 1,
+        "retries_total{accounts}": 1,
+        "state_cache_misses_total{accounts}": 2,
+        "state_cache_hits_total{accounts}": 4
       })
     })
   )

@@ -1,60 +1,34 @@
 /**
- * How a command is decided on a boundary: read, decide, append, and again when others were faster.
+ * Takes commands to their boundaries, in turns, and decides them until what they lead to is written or nothing is left to
+ * write.
  */
-import * as Duration from "effect/Duration"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
-import type { EventSchema } from "../../decider/EventSchema.ts"
 import * as Metadata from "../../decider/Metadata.ts"
-import * as Category from "../Category.ts"
-import type { Criteria } from "../Criteria.ts"
-import type { Decided, DecisionModel, Options } from "../DecisionModel.ts"
+import type { Decided, ExecuteOptions, Options } from "../DecisionModel.ts"
 import * as EventId from "../EventId.ts"
-import type { AppendOptions, EventStore, Write, Written } from "../EventStore.ts"
+import type { AppendOptions, EventStore, Write } from "../EventStore.ts"
 import * as ExpectedVersion from "../ExpectedVersion.ts"
 import type { NewEvent } from "../NewEvent.ts"
-import * as Position from "../Position.ts"
-import type { RecordedEvent } from "../RecordedEvent.ts"
-import {
-  AppendConditionFailed,
-  type EventDecodeError,
-  InvalidEvent,
-  type InvalidRequest,
-  type ReadError,
-  type StoreError
-} from "../StoreError.ts"
+import type * as Position from "../Position.ts"
+import { AppendConditionFailed, type InvalidRequest, type StoreError } from "../StoreError.ts"
 import * as StreamId from "../StreamId.ts"
 import * as Admission from "./admission.ts"
+import { Batch } from "./boundaryBatch.ts"
+import { type BoundaryTerminated, make as makeConclude, type Request } from "./boundaryDecision.ts"
+import * as BoundaryFolding from "./boundaryFolding.ts"
 import * as CommandId from "./commandId.ts"
+import type { CommandTelemetry } from "./commandTelemetry.ts"
 import { refuse } from "./decision.ts"
 import * as Outcome from "./decisionOutcome.ts"
+import { identified } from "./draft.ts"
+import { Recent } from "./recent.ts"
 import * as Stored from "./stored.ts"
-
-/**
- * The state that a command is decided on is final: it takes no more commands.
- *
- * @category errors
- * @since 0.1.0
- */
-export class BoundaryTerminated extends Schema.TaggedError<BoundaryTerminated>(
-  "effect-decider/store/BoundaryTerminated"
-)("BoundaryTerminated", { model: Schema.String, position: Position.Position }) {
-  override get message(): string {
-    return (
-      `What the decision model "${this.model}" knows of this command ended at position ${this.position} or before, and ` +
-      "takes no more commands. Decide on something else, or start something new."
-    )
-  }
-}
-
-/** A boundary as it was found: folded up to a position. */
-interface Known<out State> {
-  readonly state: State
-  readonly position: Position.Position
-}
+import * as Telemetry from "./telemetry.ts"
+import * as Turns from "./turns.ts"
 
 /**
  * What a decision model is made of, complete.
@@ -62,105 +36,49 @@ interface Known<out State> {
 export interface Parts<Command, State, Event, Refusal> extends Options<Command, State, Event, Refusal> {
   readonly streamOf: (event: Event) => StreamId.StreamId
   readonly retry: Schedule.Schedule<unknown, AppendConditionFailed>
+  readonly cache: number
+  readonly telemetry: CommandTelemetry
 }
 
 /**
- * The decision model on a store.
+ * The way of a model's commands: takes one to its boundary, and answers what it led to.
  */
 export const make = <Command, State, Event, Refusal>(
   store: EventStore["Service"],
   options: Parts<Command, State, Event, Refusal>
-): DecisionModel<Command, State, Event, Refusal> => {
-  const { decider, events: schema, name, streamOf } = options
-  const nothing: Known<State> = { state: decider.initialState, position: Position.origin }
+) => {
+  const { decider, events: schema, name, telemetry } = options
+  const folding = BoundaryFolding.make(store, schema, decider)
   // No stream of anybody: what is recorded of commands goes by it.
   const scope = StreamId.make("decision model", name)
   const refusals = options.refusal === undefined ? undefined : Stored.make<Refusal>(options.refusal)
+  const conclude = makeConclude({ ...options, refusals })
   const encodeCommand = options.command === undefined ? Stored.plain : Stored.make<Command>(options.command).encode
   const retry = {
     // `while` lets only conflicts through to the schedule.
-    schedule: options.retry as Schedule.Schedule<unknown, Refusal | BoundaryTerminated | StoreError>,
+    schedule: options.retry as Schedule.Schedule<unknown, StoreError>,
     while: isOvertaken
   }
 
-  const fold = (state: State, recorded: ReadonlyArray<RecordedEvent>): Result.Result<State, EventDecodeError> =>
-    Result.map(decodeAll(schema, recorded), (events) => events.reduce(decider.evolve, state))
-
-  // Reads on to the head: a page that is the end has looked at all there is.
-  const look = (criteria: Criteria, known: Known<State>): Effect.Effect<Known<State>, ReadError | EventDecodeError> =>
-    Effect.flatMap(store.readPage({ criteria, after: known.position }), ({ events, isEnd, scanned }) =>
-      Effect.flatMap(Effect.fromResult(fold(known.state, events)), (state) => {
-        const found = { state, position: scanned }
-        return isEnd ? Effect.succeed(found) : look(criteria, found)
-      })
-    )
-
-  // What overtook a command is committed, but cannot be read as long as a transaction that began before is open.
-  const lookPast = Effect.fnUntraced(function* (
-    criteria: Criteria,
-    known: Known<State>,
-    position: Position.Position
-  ): Effect.fn.Return<Known<State>, ReadError | EventDecodeError> {
-    let found = yield* look(criteria, known)
-    for (let pause = 5, waited = 0; found.position < position && waited < patience; pause = Math.min(pause * 2, 100)) {
-      yield* Effect.sleep(Duration.millis(pause))
-      waited += pause
-      found = yield* look(criteria, found)
-    }
-    return found
-  })
-
-  // The events of a command that was carried out before, from its streams, which are up to date always.
-  const ownEvents = Effect.fnUntraced(function* (
-    { writes }: Outcome.Carried,
-    { eventId }: CommandId.Identity
-  ): Effect.fn.Return<ReadonlyArray<RecordedEvent>, ReadError> {
-    const total = writes.reduce((sum, { count }) => sum + count, 0)
-    const ids = new Set(Array.from({ length: total }, (_, index) => eventId(index)))
-    const own: Array<RecordedEvent> = []
-    for (const { count, stream } of writes) {
-      const found = yield* store.readStream(stream, { direction: "backward" }).pipe(
-        Stream.filter((event) => ids.has(event.id)),
-        Stream.take(count),
-        Stream.runCollect
-      )
-      own.push(...found)
-    }
-    return own.sort((one, other) => Position.Order(one.position, other.position))
-  })
-
-  const replay = Effect.fnUntraced(function* (
-    criteria: Criteria,
-    carried: Outcome.Carried,
-    identity: CommandId.Identity
-  ): Effect.fn.Return<Decided<State, Event>, ReadError | EventDecodeError> {
-    const { after } = carried
-    const own = yield* ownEvents(carried, identity)
-    const before = yield* store.read({ criteria, upTo: after }).pipe(
-      Stream.chunks,
-      Stream.runFoldEffect(
-        () => decider.initialState,
-        (state, events) => Effect.fromResult(fold(state, events))
-      )
-    )
-    const events = yield* Effect.fromResult(decodeAll(schema, own))
-    const state = events.reduce(decider.evolve, before)
-    return { state, events, position: own[own.length - 1]?.position ?? after }
-  })
+  type Known = BoundaryFolding.Known<State>
+  type Answer = Decided<State, Event>
+  type Failure = Refusal | BoundaryTerminated | StoreError
+  type Member = Turns.Member<Request<Command>, Answer, Failure>
+  type Turn = Turns.Turn<Request<Command>, Answer, Failure>
 
   // The first outcome of a command, as it is recorded.
   const recall = (
-    criteria: Criteria,
+    { criteria }: Request<Command>,
     identity: CommandId.Identity,
     recorded: CommandId.Recorded
-  ): Effect.Effect<Decided<State, Event>, Refusal | StoreError> => {
+  ): Effect.Effect<Answer, Refusal | StoreError> => {
     const outcome = Outcome.read(identity, recorded)
     if (Result.isFailure(outcome)) {
       return Effect.fail(outcome.failure)
     }
     const { refusal } = outcome.success
     if (refusal === undefined) {
-      return replay(criteria, outcome.success, identity)
+      return folding.replay(criteria, outcome.success, identity)
     }
     const decoded = refusals?.decode(refusal) ?? Result.fail("the model has no schema for refusals")
     return Effect.fail(
@@ -173,112 +91,175 @@ export const make = <Command, State, Event, Refusal>(
     )
   }
 
-  const recalled = (criteria: Criteria, identity: CommandId.Identity) => (error: StoreError) =>
-    error._tag === "AlreadyRecorded" && error.key === identity.key
-      ? recall(criteria, identity, error)
-      : Effect.fail(error)
+  const answerWith = (member: Member, answer: Effect.Effect<Answer, Failure>): Effect.Effect<void> =>
+    Effect.map(Effect.exit(answer), (exit) => member.answer(exit))
 
-  // What leads to no events is answered when nothing that matches was committed since the log was read: what was read may be
-  // less than there was when the command came, as long as others have transactions open. It is recorded where it can be.
-  // Otherwise it is looked up then: if nothing is recorded by now, nothing had come of the command when the log was read.
-  const withoutEvents = <E extends Refusal | BoundaryTerminated>(
-    criteria: Criteria,
-    identity: CommandId.Identity | undefined,
-    known: Known<State>,
-    answer: Effect.Effect<Decided<State, Event>, E>,
-    outcome: Outcome.Outcome | undefined
-  ): Effect.Effect<Decided<State, Event>, Refusal | E | StoreError> => {
-    const condition = { failIfEventsMatch: criteria, after: known.position }
-    const check: Write = { stream: scope, expected: ExpectedVersion.Any, events: [] }
-    if (identity === undefined) {
-      return Effect.andThen(store.append(check, { condition }), answer)
-    }
-    return outcome === undefined
-      ? Effect.andThen(
-          store.append(check, { condition }),
-          Effect.flatMap(
-            store.load(scope, { idempotencyKey: identity.key }),
-            ({ recorded }): Effect.Effect<Decided<State, Event>, Refusal | E | StoreError> =>
-              recorded === undefined ? answer : recall(criteria, identity, recorded)
-          )
-        )
-      : Effect.matchEffect(store.append(check, { condition, idempotency: [Outcome.record(identity, outcome)] }), {
-          onSuccess: () => answer,
-          onFailure: recalled(criteria, identity)
-        })
-  }
+  // Decides the commands of a turn one after the other, appends what they lead to together, and answers them. Nobody is
+  // answered before: a refusal may be due to the command before it, and others may have written what cannot be read yet.
+  // Fails without any answer, for example when it lost a race.
+  const take = (key: string, turn: Turn, states: Recent<string, Known>): Effect.Effect<void, StoreError> => {
+    const { criteria } = turn.members[0]!.request
+    const remembered = states.get(key)
+    let known = remembered ?? folding.nothing
+    let overtaken: AppendConditionFailed | undefined
+    let isTold = false
 
-  const decideFrom = (
-    command: Command,
-    criteria: Criteria,
-    identity: CommandId.Identity | undefined,
-    known: Known<State>,
-    given: Metadata.Metadata,
-    generate: Effect.Effect<EventId.EventId>
-  ): Effect.Effect<Decided<State, Event>, Refusal | BoundaryTerminated | StoreError> => {
-    const { position, state } = known
-    if (decider.isTerminal(state)) {
-      const terminated = Effect.fail(new BoundaryTerminated({ model: name, position }))
-      return withoutEvents(criteria, identity, known, terminated, undefined)
-    }
-    const decision = decider.decide(command, state)
-    if (Result.isFailure(decision)) {
-      const refusal = identity === undefined ? undefined : refusals?.encode(decision.failure)
-      if (refusal !== undefined && Result.isFailure(refusal)) {
-        return Effect.fail(refuse(`its refusal does not fit the model's schema of refusals: ${refusal.failure}`))
+    const look = Effect.withFiber<Known, StoreError>((fiber) => {
+      if (overtaken !== undefined) {
+        telemetry.again(fiber)
       }
-      const outcome = refusal && { after: position, writes: [], refusal: refusal.success }
-      return withoutEvents(criteria, identity, known, Effect.fail(decision.failure), outcome)
-    }
-    if (decision.success.length === 0) {
-      const outcome = { after: position, writes: [] }
-      return withoutEvents(criteria, identity, known, Effect.succeed({ state, events: [], position }), outcome)
-    }
-    const drafted = draft(schema, streamOf, decision.success)
-    if (Result.isFailure(drafted)) {
-      return Effect.fail(drafted.failure)
-    }
-    const { events, stored } = drafted.success
-    const metadata = identity === undefined ? given : { ...given, commandId: identity.id }
-    const withIds = Effect.forEach(stored, ({ encoded, stream }, index) =>
-      Effect.map(identity === undefined ? generate : Effect.succeed(identity.eventId(index)), (id) => ({
-        stream,
-        event: { ...encoded, id, metadata }
-      }))
-    )
-    const counts = new Map<StreamId.StreamId, number>()
-    for (const { stream } of stored) {
-      counts.set(stream, (counts.get(stream) ?? 0) + 1)
-    }
-    const carried: Outcome.Carried = {
-      after: position,
-      writes: Array.from(counts, ([stream, count]) => ({ stream, count }))
-    }
-    const append = Effect.flatMap(withIds, (all) =>
-      Effect.flatMap(
-        appendInOrder(store, all, {
-          condition: { failIfEventsMatch: criteria, after: position },
-          ...(identity && { idempotency: [Outcome.record(identity, carried)] })
-        }),
-        (written): Effect.Effect<Decided<State, Event>, StoreError> => {
-          if (identity !== undefined && written.some(({ repeated }) => repeated)) {
-            // The record of it was removed, its events are there. What they were decided on is what stands before them.
-            const first = written
-              .flatMap(({ positions }) => positions)
-              .reduce((one, other) => (one < other ? one : other))
-            return replay(criteria, { ...carried, after: Position.make(first - 1n) }, identity)
+      const found =
+        overtaken === undefined ? folding.look(criteria, known) : folding.lookPast(criteria, known, overtaken.position)
+      return Effect.map(found, (found) => {
+        states.set(key, found)
+        known = found
+        return found
+      })
+    })
+
+    const decideFrom = (start: Known): Effect.Effect<void, StoreError> =>
+      Effect.withFiber((fiber) => {
+        turn.isBound = true
+        const batch = new Batch(start, conclude)
+        for (const [index, member] of turn.members.entries()) {
+          if (member.exit === undefined && !batch.take(member)) {
+            turn.postpone(index)
+            break
           }
-          const last = written[written.length - 1]!
-          return Effect.succeed({
-            state: events.reduce(decider.evolve, state),
-            events,
-            position: last.positions[last.positions.length - 1]!
-          })
+        }
+        if (!isTold) {
+          isTold = true
+          telemetry.turn(fiber, turn.members, remembered !== undefined)
+        }
+        const condition = { failIfEventsMatch: criteria, after: start.position }
+        const records = Array.from(batch.recordings.values(), ({ identity, outcome }) =>
+          Outcome.record(identity, outcome)
+        )
+        const options = records.length === 0 ? { condition } : { condition, idempotency: records }
+        return Effect.matchEffect(append(store, scope, batch, options), {
+          onSuccess: ({ positions, repeated }) => {
+            const last = positions[positions.length - 1]
+            if (repeated) {
+              states.delete(key)
+            } else if (last !== undefined) {
+              states.set(key, { state: batch.state, position: last })
+            }
+            return repeated && batch.recordings.size > 0 ? answerStored(batch) : settle(batch, positions)
+          },
+          onFailure: (error) =>
+            error._tag === "AlreadyRecorded" && batch.recordings.has(error.key)
+              ? Effect.flatMap(answerRepeats(error), () =>
+                  turn.members.some(isOpen) ? decideFrom(start) : Effect.void
+                )
+              : Effect.fail(error)
+        })
+      })
+
+    // Answers the commands that turn out to have been carried out before. Who cannot be answered is no matter of the others.
+    const answerRepeats = (recorded: CommandId.Recorded): Effect.Effect<void> =>
+      Effect.forEach(
+        turn.members.filter((member) => isOpen(member) && member.request.identity?.key === recorded.key),
+        (member) => answerWith(member, recall(member.request, member.request.identity!, recorded)),
+        { discard: true }
+      )
+
+    // The events were there already, though the records of their commands were removed. What the others were decided on had
+    // them twice.
+    const answerStored = (batch: Batch<Command, State, Event, Refusal>): Effect.Effect<void> => {
+      const stored = Array.from(batch.recordings.values()).filter(({ outcome }) => outcome.writes.length > 0)
+      return Effect.forEach(
+        stored,
+        ({ identity, member, outcome }) => answerWith(member, folding.replay(criteria, outcome, identity)),
+        { discard: true }
+      ).pipe(Effect.andThen(() => eachAlone(turn.members.filter(isOpen))))
+    }
+
+    // Of whom nothing could be recorded it is looked up whether something was before: if nothing is by now, nothing had come
+    // of the command when the log was read.
+    const settle = (
+      batch: Batch<Command, State, Event, Refusal>,
+      positions: ReadonlyArray<Position.Position>
+    ): Effect.Effect<void> => {
+      const unsure: Array<Effect.Effect<void>> = []
+      for (const { conclusion, count, member } of batch.concluded) {
+        const exit = conclusion.exit(count === 0 ? batch.start.position : positions[count - 1]!)
+        const { identity } = member.request
+        if (identity === undefined || conclusion.outcome !== undefined) {
+          member.answer(exit)
+        } else {
+          unsure.push(
+            answerWith(
+              member,
+              Effect.flatMap(
+                store.load(scope, { idempotencyKey: identity.key }),
+                ({ recorded }): Effect.Effect<Answer, Failure> =>
+                  recorded === undefined ? exit : recall(member.request, identity, recorded)
+              )
+            )
+          )
+        }
+      }
+      for (const { first, identity, member } of batch.repeats) {
+        member.answer(CommandId.repeated(identity, first.identity, first.member.exit!))
+      }
+      return unsure.length === 0 ? Effect.void : Effect.all(unsure, { discard: true })
+    }
+
+    const eachAlone = (members: ReadonlyArray<Member>) =>
+      Effect.forEach(members, (member) => alone(key, member, states), { discard: true })
+
+    // While it looks, or waits to do so, nothing is on its way that could not be taken back.
+    const noted = <A>(attempt: Effect.Effect<A, StoreError>) =>
+      Effect.tapError(attempt, (error) =>
+        Effect.withFiber((fiber) => {
+          turn.isBound = false
+          if (isOvertaken(error)) {
+            overtaken = error
+            telemetry.lost(fiber, turn.members)
+          }
+          return Effect.void
+        })
+      )
+
+    const looked = Effect.retry(noted(Effect.flatMap(look, decideFrom)), retry)
+    // What cannot be reached for a moment may know less when it is back: a backup, or a replica that lagged behind.
+    const forget = (cause: Cause.Cause<StoreError>) =>
+      Effect.sync(() => {
+        const error = Cause.findError(cause)
+        if (Result.isSuccess(error) && isOutOfReach(error.success)) {
+          states.clear()
+        } else {
+          states.delete(key)
+        }
+      })
+
+    // What is remembered may be out of date, which is none of the tries.
+    return (
+      remembered === undefined ? looked : Effect.catchIf(noted(decideFrom(remembered)), isOvertaken, () => looked)
+    ).pipe(
+      Effect.onError(forget),
+      Effect.catchIf(
+        (error) => isOfOne(error) && turn.members.length > 1,
+        () => {
+          turn.isBound = true
+          return eachAlone(turn.members.filter(isOpen))
         }
       )
     )
-    return identity === undefined ? append : Effect.catch(append, recalled(criteria, identity))
   }
+
+  const alone = (key: string, member: Member, states: Recent<string, Known>): Effect.Effect<void> =>
+    Effect.map(Effect.exit(take(key, new Turns.Turn([member]), states)), (exit) => {
+      if (Exit.isFailure(exit)) {
+        member.answer(Exit.failCause(exit.cause))
+      }
+    })
+
+  const remembered = new Recent<string, Known>(options.cache)
+  const forgetful = new Recent<string, Known>(0)
+  const inTurn = Turns.make((key: string, turn: Turn) =>
+    take(key, turn, key.length <= maxKeyLength ? remembered : forgetful)
+  )
 
   const identify = (command: Command, commandId: string): Effect.Effect<CommandId.Identity, InvalidRequest> => {
     const issue = Admission.commandIdIssue(commandId)
@@ -296,108 +277,95 @@ export const make = <Command, State, Event, Refusal>(
       : CommandId.identify(scope, commandId, asked.success)
   }
 
-  return {
-    execute: (command, { commandId, metadata } = {}) =>
-      Effect.withFiber((fiber) => {
-        const current = fiber.getRef(Metadata.Current)
-        const given = metadata === undefined ? current : { ...current, ...metadata }
-        const generate = fiber.getRef(EventId.Generator)
-        const identity = commandId === undefined ? Effect.undefined : identify(command, commandId)
-        return Effect.flatMap(identity, (identity) => {
-          const criteria = options.criteria(command)
-          let known = nothing
-          let overtaken: AppendConditionFailed | undefined
-          const attempt = Effect.suspend(() =>
-            Effect.flatMap(
-              overtaken === undefined ? look(criteria, known) : lookPast(criteria, known, overtaken.position),
-              (found) => {
-                known = found
-                return decideFrom(command, criteria, identity, found, given, generate)
-              }
-            )
-          )
-          const noted = Effect.tapError(attempt, (error) =>
-            Effect.sync(() => {
-              overtaken = isOvertaken(error) ? error : undefined
-            })
-          )
-          return Effect.retry(noted, retry)
-        })
-      })
-  }
+  // `fiber` is the one that hands in.
+  const handIn = (
+    fiber: Telemetry.AnyFiber,
+    command: Command,
+    { metadata }: ExecuteOptions<unknown>,
+    identity: CommandId.Identity | undefined
+  ): Effect.Effect<Answer, Failure> =>
+    Effect.flatMap(store.isInTransaction, (isInTransaction) => {
+      const current = fiber.getRef(Metadata.Current)
+      const given = metadata === undefined ? current : { ...current, ...metadata }
+      const criteria = options.criteria(command)
+      const request: Request<Command> = {
+        command,
+        criteria,
+        identity,
+        metadata: Telemetry.stamped(identity === undefined ? given : { ...given, commandId: identity.id }, fiber),
+        generate: fiber.getRef(EventId.Generator),
+        span: Telemetry.spanOf(fiber)
+      }
+      const key = JSON.stringify(criteria)
+      if (!isInTransaction) {
+        return inTurn(key, request, fiber)
+      }
+      // The others must not wait for the transaction, nor know of what is not committed.
+      const member: Member = new Turns.Member(request, fiber.context)
+      return Effect.andThen(alone(key, member, forgetful), () => member.wait())
+    })
+
+  return (
+    fiber: Telemetry.AnyFiber,
+    command: Command,
+    execution: ExecuteOptions<unknown>
+  ): Effect.Effect<Answer, Failure> =>
+    execution.commandId === undefined
+      ? handIn(fiber, command, execution, undefined)
+      : Effect.flatMap(identify(command, execution.commandId), (identity) =>
+          handIn(fiber, command, execution, identity)
+        )
 }
 
-// How long a command waits to see what overtook it, in milliseconds. It costs none of its tries.
-const patience = 2_000
+// Boundaries of more items are hardly ever the same again.
+const maxKeyLength = 4096
+
+/** Appends the events of a batch so that they stand in their order; without events, only looks whether the condition holds. */
+const append = (
+  store: EventStore["Service"],
+  scope: StreamId.StreamId,
+  { drafts, isOneAppend }: Pick<Batch<never, unknown, unknown, unknown>, "drafts" | "isOneAppend">,
+  options: AppendOptions
+): Effect.Effect<{ readonly positions: ReadonlyArray<Position.Position>; readonly repeated: boolean }, StoreError> =>
+  Effect.flatMap(identified(drafts), (events) => {
+    const writes: Array<Write & { readonly events: Array<NewEvent> }> = []
+    for (const [index, event] of events.entries()) {
+      const { stream } = drafts[index]!
+      const last = writes[writes.length - 1]
+      if (last?.stream === stream) {
+        last.events.push(event)
+      } else {
+        writes.push({ stream, expected: ExpectedVersion.Any, events: [event] })
+      }
+    }
+    const written =
+      writes.length === 0
+        ? Effect.map(store.append({ stream: scope, expected: ExpectedVersion.Any, events: [] }, options), (one) => [
+            one
+          ])
+        : isOneAppend
+          ? store.appendAll(writes, options)
+          : store.withTransaction(
+              Effect.forEach(writes, (write, i) => store.append(write, i === 0 ? options : undefined))
+            )
+    return Effect.map(written, (written) => ({
+      positions: written.flatMap(({ positions }) => positions),
+      repeated: written.some(({ repeated }) => repeated)
+    }))
+  })
+
+const isOpen = ({ exit }: { readonly exit: unknown }): boolean => exit === undefined
+
+const isOutOfReach = ({ _tag }: StoreError): boolean => _tag === "StoreUnavailable" || _tag === "CommitUnknown"
 
 // A refusal may be anything, also something of the same name.
 const isOvertaken = (error: unknown): error is AppendConditionFailed => error instanceof AppendConditionFailed
 
-const decodeAll = <Event>(
-  schema: EventSchema<Event>,
-  recorded: ReadonlyArray<RecordedEvent>
-): Result.Result<ReadonlyArray<Event>, EventDecodeError> => {
-  const events: Array<Event> = []
-  for (const one of recorded) {
-    const decoded = Category.decode({ events: schema }, one)
-    if (Result.isFailure(decoded)) {
-      return Result.fail(decoded.failure)
-    }
-    events.push(...decoded.success)
-  }
-  return Result.succeed(events)
-}
-
-/** The stored forms of events with their streams, and the events as they are read back, for that is what others fold. */
-const draft = <Event>(
-  schema: EventSchema<Event>,
-  streamOf: (event: Event) => StreamId.StreamId,
-  decision: ReadonlyArray<Event>
-) => {
-  const stored: Array<{ readonly stream: StreamId.StreamId; readonly encoded: Omit<NewEvent, "id" | "metadata"> }> = []
-  const events: Array<Event> = []
-  for (const [index, event] of decision.entries()) {
-    const stream = streamOf(event)
-    const encoded = schema.encode(event)
-    if (Result.isFailure(encoded)) {
-      return Result.fail(new InvalidEvent({ stream, index, issue: encoded.failure }))
-    }
-    const decoded = schema.decode(encoded.success)
-    if (Result.isFailure(decoded)) {
-      const issue = `it could not be read back: ${decoded.failure.message}`
-      return Result.fail(new InvalidEvent({ stream, index, issue }))
-    }
-    stored.push({ stream, encoded: encoded.success })
-    events.push(...decoded.success)
-  }
-  return Result.succeed({ stored, events })
-}
-
-/** An event, and the stream it belongs to. */
-interface Placed {
-  readonly stream: StreamId.StreamId
-  readonly event: NewEvent
-}
-
-/**
- * Appends events of several streams so that they stand in their order. Those of one stream are one write, and where they
- * stand apart, which is rare, one write each of a transaction.
- */
-const appendInOrder = (
-  store: EventStore["Service"],
-  placed: ReadonlyArray<Placed>,
-  options: AppendOptions
-): Effect.Effect<ReadonlyArray<Written>, StoreError> => {
-  const writes: Array<Write & { readonly events: Array<NewEvent> }> = []
-  for (const { event, stream } of placed) {
-    const last = writes[writes.length - 1]
-    if (last?.stream === stream) {
-      last.events.push(event)
-    } else {
-      writes.push({ stream, expected: ExpectedVersion.Any, events: [event] })
-    }
-  }
-  return new Set(writes.map(({ stream }) => stream)).size === writes.length
-    ? store.appendAll(writes, options)
-    : store.withTransaction(Effect.forEach(writes, (write, i) => store.append(write, i === 0 ? options : undefined)))
-}
+// What is wrong with the events of one command, or with where they go, is no fault of the others that were to be appended
+// with them.
+const isOfOne = ({ _tag }: StoreError): boolean =>
+  _tag === "InvalidEvent" ||
+  _tag === "InvalidRequest" ||
+  _tag === "IdempotencyViolation" ||
+  _tag === "StreamTombstoned" ||
+  _tag === "InlineFailed"

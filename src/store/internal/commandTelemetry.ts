@@ -1,5 +1,5 @@
 /**
- * What a command handler tells: a span for each command, and counts of what became of them.
+ * What command handlers and decision models tell: a span for each command, and counts of what became of them.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -11,13 +11,14 @@ import * as Schema from "effect/Schema"
 import type * as Tracer from "effect/Tracer"
 import { StoreError } from "../StoreError.ts"
 import type { StreamId } from "../StreamId.ts"
+import { BoundaryTerminated } from "./boundaryDecision.ts"
 import { StreamTerminated } from "./decision.ts"
 import * as Telemetry from "./telemetry.ts"
 
 /**
  * What became of a command: `refused` by the program itself, that is with an error of the decider or of `prepare`;
- * `terminated` because its stream had ended; `conflict` because the stream was not as expected, or because others were
- * faster each time; `failed` for what is wrong with the store, or with the program.
+ * `terminated` because its stream or boundary had ended; `conflict` because the stream was not as expected, or because others
+ * were faster each time; `failed` for what is wrong with the store, or with the program.
  */
 type Outcome = "accepted" | "refused" | "terminated" | "conflict" | "failed" | "interrupted"
 
@@ -29,14 +30,22 @@ interface Told {
 }
 
 /**
+ * Whose commands they are.
+ */
+export interface Subject {
+  readonly kind: "category" | "decision_model"
+  readonly name: string
+}
+
+/**
  * - `command`: carries out a command, and tells what became of it.
  * - `turn`: commands are to be decided together, on a state that is known or not.
  * - `lost`: others were faster.
  * - `again`: commands are decided once more.
  */
 export interface CommandTelemetry {
-  readonly command: <A extends { readonly events: ReadonlyArray<unknown>; readonly version: number }, E>(
-    stream: StreamId,
+  readonly command: <A extends Accepted, E>(
+    stream: StreamId | undefined,
     input: unknown,
     commandId: string | undefined,
     execute: (fiber: Telemetry.AnyFiber) => Effect.Effect<A, E>
@@ -46,15 +55,21 @@ export interface CommandTelemetry {
   readonly again: (fiber: Telemetry.AnyFiber) => void
 }
 
-export const make = (category: string): CommandTelemetry => {
-  const counter = (name: string, description: string, attributes?: Record<string, string>) =>
-    Telemetry.counter(`effect_decider_${name}_total`, description, { category, ...attributes })
+interface Accepted {
+  readonly events: ReadonlyArray<unknown>
+  readonly version?: number
+}
+
+export const make = (subject: Subject): CommandTelemetry => {
+  const { kind, name } = subject
+  const counter = (counted: string, description: string, attributes?: Record<string, string>) =>
+    Telemetry.counter(`effect_decider_${counted}_total`, description, { [kind]: name, ...attributes })
 
   const durations = Telemetry.byValue((outcome: Outcome) =>
     Telemetry.durations(
       "effect_decider_command_duration_seconds",
       "How long commands took, from when they were handed in until they were answered, by what became of them.",
-      { category, outcome }
+      { [kind]: name, outcome }
     )
   )
   const ofAccepted = durations("accepted")
@@ -86,7 +101,7 @@ export const make = (category: string): CommandTelemetry => {
             refusals(refusal ?? "untagged").updateUnsafe(1, fiber.context)
           }
         })
-        return Telemetry.isTraced(fiber) ? inSpan(fiber, category, stream, input, commandId, counted) : counted
+        return Telemetry.isTraced(fiber) ? inSpan(fiber, subject, stream, input, commandId, counted) : counted
       }),
 
     turn: ({ context }, members, isKnown) => {
@@ -117,17 +132,17 @@ export const make = (category: string): CommandTelemetry => {
   }
 }
 
-const inSpan = <A extends { readonly events: ReadonlyArray<unknown>; readonly version: number }, E>(
+const inSpan = <A extends Accepted, E>(
   fiber: Telemetry.AnyFiber,
-  category: string,
-  stream: StreamId,
+  { kind, name }: Subject,
+  stream: StreamId | undefined,
   input: unknown,
   commandId: string | undefined,
   effect: Effect.Effect<A, E>
 ): Effect.Effect<A, E> =>
-  Effect.useSpan(`execute ${category}`, {}, (span) => {
+  Effect.useSpan(`execute ${name}`, {}, (span) => {
     Telemetry.annotate(span, {
-      "effect_decider.category": category,
+      [`effect_decider.${kind}`]: name,
       "effect_decider.stream": stream,
       "effect_decider.command": Telemetry.tagOf(input),
       "effect_decider.command.id": commandId
@@ -168,11 +183,12 @@ const outcomeOf = (
     return { outcome: "failed" }
   }
   const error = found.success
-  if (error instanceof StreamTerminated) {
+  if (error instanceof StreamTerminated || error instanceof BoundaryTerminated) {
     return { outcome: "terminated" }
   }
   if (isStoreError(error)) {
-    return { outcome: error._tag === "VersionConflict" ? "conflict" : "failed" }
+    const isConflict = error._tag === "VersionConflict" || error._tag === "AppendConditionFailed"
+    return { outcome: isConflict ? "conflict" : "failed" }
   }
   return { outcome: "refused", refusal: Telemetry.tagOf(error) }
 }

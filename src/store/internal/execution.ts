@@ -6,14 +6,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
-import type { EncodedEvent } from "../../decider/EventSchema.ts"
 import * as Metadata from "../../decider/Metadata.ts"
 import type { Category } from "../Category.ts"
 import type { ExecuteOptions, Executed } from "../CommandHandler.ts"
 import * as EventId from "../EventId.ts"
 import type { EventStore, Written } from "../EventStore.ts"
 import * as ExpectedVersion from "../ExpectedVersion.ts"
-import type { NewEvent } from "../NewEvent.ts"
 import type { RecordedEvent } from "../RecordedEvent.ts"
 import type { EventDecodeError, IdempotencyViolation, ReadError, StoreError, VersionConflict } from "../StoreError.ts"
 import type { StreamId } from "../StreamId.ts"
@@ -30,6 +28,7 @@ import {
   type Request,
   type StreamTerminated
 } from "./decision.ts"
+import { type Draft, identified } from "./draft.ts"
 import type { Folding } from "./folding.ts"
 import type { Known } from "./snapshotting.ts"
 import * as States from "./states.ts"
@@ -299,7 +298,7 @@ export const make = <Command, State, Event, Refusal>(options: {
       )
     }
 
-  const inTurn = Turns.make((stream, turn: Turn) => take(stream, turn, states))
+  const inTurn = Turns.make((stream: StreamId, turn: Turn) => take(stream, turn, states))
 
   // `fiber` is the one that hands in.
   const handIn = (
@@ -328,34 +327,13 @@ export const make = <Command, State, Event, Refusal>(options: {
         return inTurn(stream, request, fiber)
       }
       // The others must not wait for the transaction, nor know of what is not committed.
-      const member: Member = new Turns.Member(request)
+      const member: Member = new Turns.Member(request, fiber.context)
       return Effect.andThen(alone(stream, member, States.none), () => member.wait())
     })
   }
 
   return { handIn, recall }
 }
-
-// An event that has yet to get its id.
-interface Draft {
-  readonly encoded: EncodedEvent
-  readonly metadata: Metadata.Metadata
-  readonly id: Effect.Effect<EventId.EventId>
-}
-
-const identified = (drafts: ReadonlyArray<Draft>): Effect.Effect<ReadonlyArray<NewEvent>> =>
-  drafts.length === 1
-    ? Effect.map(drafts[0]!.id, (id) => [toEvent(drafts[0]!, id)])
-    : Effect.forEach(drafts, (draft) => Effect.map(draft.id, (id) => toEvent(draft, id)))
-
-const toEvent = ({ encoded: { data, schemaVersion, tags, type }, metadata }: Draft, id: EventId.EventId): NewEvent => ({
-  id,
-  type,
-  schemaVersion,
-  data,
-  metadata,
-  tags
-})
 
 const lastId = (events: ReadonlyArray<{ readonly id: EventId.EventId }>): EventId.EventId | undefined =>
   events[events.length - 1]?.id
@@ -391,4 +369,4 @@ const isConflict = (error: StoreError): boolean => error._tag === "VersionConfli
 
 // What is wrong with the events of one command is no fault of the others that were to be appended with them.
 const isOfOne = ({ _tag }: StoreError): boolean =>
-  _tag === "InvalidEvent" || _tag === "InvalidRequest" || _tag === "IdempotencyViolation"
+  _tag === "InvalidEvent" || _tag === "InvalidRequest" || _tag === "IdempotencyViolation" || _tag === "InlineFailed"

@@ -1,5 +1,6 @@
 /**
- * Takes turns on streams: what waits for a stream goes in the order in which it came, and together.
+ * Takes turns on streams, or on whatever else has a key: what waits for the same one goes in the order in which it came, and
+ * together.
  *
  * The first one finds nobody to wait for and goes at once. Those who come while it is under way make up the next turn. There
  * is no timer, and nothing to bound but the size of a turn: who waits is a caller that does nothing else.
@@ -8,19 +9,21 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import type { StreamId } from "../StreamId.ts"
 
 /**
  * Somebody who waits for an answer.
  */
 export class Member<in out Request, in out A, in out E> {
   readonly request: Request
+  /** That of whoever handed it in, for the turn that it is the first one of. */
+  readonly context: Context.Context<never>
   /** The answer, as soon as there is one. */
   exit: Exit.Exit<A, E> | undefined = undefined
   private notify: (() => void) | undefined = undefined
 
-  constructor(request: Request) {
+  constructor(request: Request, context: Context.Context<never>) {
     this.request = request
+    this.context = context
   }
 
   answer(exit: Exit.Exit<A, E>): void {
@@ -46,6 +49,8 @@ export class Member<in out Request, in out A, in out E> {
  */
 export class Turn<in out Request, in out A, in out E> {
   members: ReadonlyArray<Member<Request, A, E>>
+  /** Those who turned out not to go together with the others. They are the first ones of the next turn. */
+  postponed: ReadonlyArray<Member<Request, A, E>> = []
   /** Whether something is under way that a member cannot take back. Until then it may leave. */
   isBound = false
   fiber: Fiber.Fiber<void, E> | undefined = undefined
@@ -54,12 +59,19 @@ export class Turn<in out Request, in out A, in out E> {
     this.members = members
   }
 
+  /** Leaves the members from an index on to the next turn. */
+  postpone(from: number): void {
+    this.postponed = this.members.slice(from)
+    this.members = this.members.slice(0, from)
+  }
+
   /** Whether a member could leave. When all have left there is nothing to do any more. */
   leave(member: Member<Request, A, E>): boolean {
     if (this.isBound) {
       return false
     }
     this.members = this.members.filter((other) => other !== member)
+    this.postponed = this.postponed.filter((other) => other !== member)
     if (this.members.length === 0) {
       this.fiber?.interruptUnsafe()
     }
@@ -67,13 +79,10 @@ export class Turn<in out Request, in out A, in out E> {
   }
 }
 
-/** A stream on which somebody is under way, and those who wait for it. */
+/** A key on which somebody is under way, and those who wait for it. */
 interface Lane<in out Request, in out A, in out E> {
   turn: Turn<Request, A, E> | undefined
-  readonly waiting: Array<{
-    readonly member: Member<Request, A, E>
-    readonly context: Context.Context<never>
-  }>
+  readonly waiting: Array<Member<Request, A, E>>
 }
 
 /**
@@ -82,26 +91,21 @@ interface Lane<in out Request, in out A, in out E> {
 const maxMembers = 256
 
 /**
- * A function that hands in a request for a stream and waits for its answer, in the fiber it is given.
+ * A function that hands in a request for a key and waits for its answer, in the fiber it is given.
  *
  * `take` answers all members of a turn. It runs in a fiber of its own, in the context of the first member; whom it has not
  * answered when it ends is answered with its failure. A caller who is interrupted before the turn is bound is left out;
  * afterwards it is carried through, and the caller gets to know what became of it.
  */
-export const make = <Request, A, E>(
-  take: (stream: StreamId, turn: Turn<Request, A, E>) => Effect.Effect<void, E>
-): ((stream: StreamId, request: Request, fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>) => {
-  const lanes = new Map<StreamId, Lane<Request, A, E>>()
+export const make = <Key, Request, A, E>(
+  take: (key: Key, turn: Turn<Request, A, E>) => Effect.Effect<void, NoInfer<E>>
+): ((key: Key, request: Request, fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>) => {
+  const lanes = new Map<Key, Lane<Request, A, E>>()
 
-  const begin = (
-    stream: StreamId,
-    lane: Lane<Request, A, E>,
-    members: ReadonlyArray<Member<Request, A, E>>,
-    context: Context.Context<never>
-  ): void => {
+  const begin = (key: Key, lane: Lane<Request, A, E>, members: ReadonlyArray<Member<Request, A, E>>): void => {
     const turn = new Turn(members)
     lane.turn = turn
-    turn.fiber = Effect.runForkWith(context)(take(stream, turn))
+    turn.fiber = Effect.runForkWith(members[0]!.context)(take(key, turn))
     turn.fiber.addObserver((exit) => {
       for (const member of turn.members) {
         if (member.exit === undefined) {
@@ -110,45 +114,46 @@ export const make = <Request, A, E>(
           )
         }
       }
-      next(stream, lane)
+      next(key, lane, turn.postponed)
     })
   }
 
-  const next = (stream: StreamId, lane: Lane<Request, A, E>): void => {
+  const next = (key: Key, lane: Lane<Request, A, E>, first: ReadonlyArray<Member<Request, A, E>>): void => {
+    if (first.length > 0) {
+      lane.waiting.unshift(...first)
+    }
     if (lane.waiting.length === 0) {
-      lanes.delete(stream)
+      lanes.delete(key)
       return
     }
-    const together = lane.waiting.splice(0, maxMembers)
-    const members = together.map(({ member }) => member)
-    begin(stream, lane, members, together[0]!.context)
+    begin(key, lane, lane.waiting.splice(0, maxMembers))
   }
 
-  const enter = (stream: StreamId, member: Member<Request, A, E>, context: Context.Context<never>) => {
-    const there = lanes.get(stream)
+  const enter = (key: Key, member: Member<Request, A, E>) => {
+    const there = lanes.get(key)
     if (there !== undefined) {
-      there.waiting.push({ member, context })
+      there.waiting.push(member)
       return there
     }
     const lane: Lane<Request, A, E> = { turn: undefined, waiting: [] }
-    lanes.set(stream, lane)
-    begin(stream, lane, [member], context)
+    lanes.set(key, lane)
+    begin(key, lane, [member])
     return lane
   }
 
   // Takes back what has not begun.
   const leave = ({ turn, waiting }: Lane<Request, A, E>, member: Member<Request, A, E>): boolean => {
-    const place = waiting.findIndex((other) => other.member === member)
+    const place = waiting.indexOf(member)
     if (place >= 0) {
       waiting.splice(place, 1)
     }
     return place >= 0 || turn!.leave(member)
   }
 
-  return (stream, request, fiber) =>
+  return (key, request, fiber) =>
     Effect.uninterruptibleMask((restore) => {
-      const member = new Member<Request, A, E>(request)
-      const lane = enter(stream, member, fiber.context)
+      const member = new Member<Request, A, E>(request, fiber.context)
+      const lane = enter(key, member)
       return (
         member.exit ??
         Effect.catchCause(restore(member.wait()), (cause) =>
