@@ -136,7 +136,7 @@ export interface DecisionModel<in Command, out State, out Event, out Error> {
  * - `retry`: how often and how fast a command is decided again when others were faster; {@link defaultRetry} by default.
  * - `cache`: of how many boundaries it is remembered what is known of them, those that were used last; 1,024 by default. A
  *   command for one of them takes one round trip instead of two, and reads none of its events again. Boundaries are the
- *   same when their criteria are, items, types and tags in the same order. 0 remembers none.
+ *   same when their criteria are as JSON, of at most 4,096 characters. 0 remembers none.
  *
  * **Gotchas**
  *

@@ -80,7 +80,9 @@ export interface IdempotencyRecord {
  *
  * - `condition`: the append is made only if no event that matches was recorded after a position; otherwise it fails with
  *   `AppendConditionFailed`, which names the first one. Holds against all writers, also those without a condition. It is
- *   looked at last: a repeat by event ids succeeds whatever was recorded since, and a `VersionConflict` comes first.
+ *   looked at last: a repeat by event ids succeeds whatever was recorded since, and a `VersionConflict` comes first. What
+ *   matches and is not there yet when it holds will stand after the events of this append: up to the last of them, what was
+ *   known at that position and these are all there is.
  * - `idempotency`: records to store together with the events, also with none: an empty write stores them when its
  *   expectation holds. If one of the keys is recorded already, nothing is written and the append fails with
  *   `AlreadyRecorded`, whatever else there is to say about it. A repeat by event ids stores none.

@@ -269,6 +269,33 @@ for (const [name, layer] of Object.entries(stores)) {
         })
       )
 
+      it.effect("answers a repeat with all that came before, also while somebody else has a transaction open", () =>
+        Effect.gen(function* () {
+          const store = yield* EventStore.EventStore
+          const id = unique()
+          const aside = yield* Effect.map(NewEvent.make({ type: "Aside", data: null }), (event) => ({
+            stream: StreamId.make("aside", id),
+            expected: ExpectedVersion.Any,
+            events: [event]
+          }))
+          const open = yield* Effect.forkChild(
+            store.withTransaction(Effect.andThen(store.append(aside), Effect.sleep("150 millis"))),
+            { startImmediately: true }
+          )
+          yield* Effect.sleep("20 millis")
+          // On stores that have one writer at a time these come after the transaction.
+          for (const criteria of [Criteria.tags(id), Criteria.types("Listed")]) {
+            const here = yield* lists(id, criteria)
+            const { state } = yield* here.execute(["a"])
+            const first = yield* here.execute(["b"], { commandId: criteria._tag + state })
+            const there = yield* lists(id, criteria)
+            assert.deepStrictEqual(yield* there.execute(["b"], { commandId: criteria._tag + state }), first)
+            assert.strictEqual(first.state, state + "b")
+          }
+          yield* Fiber.join(open)
+        })
+      )
+
       it.effect("sees what overtook it, also while somebody else has a transaction open", () =>
         Effect.gen(function* () {
           const store = yield* EventStore.EventStore
@@ -304,7 +331,7 @@ for (const [name, layer] of Object.entries(stores)) {
 const showBigint = (_: string, value: unknown) => (typeof value === "bigint" ? String(value) : value)
 
 /** Writes each of the names it is given to a list of its own, and knows them all. */
-const lists = (id: string) => {
+const lists = (id: string, criteria: Criteria.Criteria = Criteria.tags(id)) => {
   const Listed = Schema.TaggedUnion({ Listed: { list: Schema.String } })
   return DecisionModel.make({
     name: "lists",
@@ -319,7 +346,7 @@ const lists = (id: string) => {
       tags: () => [id],
       streamOf: ({ list }) => StreamId.make("list", `${list}${id}`)
     }),
-    criteria: () => Criteria.tags(id)
+    criteria: () => criteria
   })
 }
 

@@ -14,6 +14,8 @@ import {
   StoreError,
   StreamId
 } from "effect-decider"
+import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
+import { FaultyStore } from "effect-decider/testing"
 import { fork, gate, settle, type Store, watched } from "./fixtures/watched.ts"
 
 const CounterEvent = Schema.TaggedUnion({
@@ -193,6 +195,19 @@ describe("commands of one boundary", () => {
     })
   )
 
+  it.effect("are told of no error that they would not meet on what is new", () =>
+    Effect.gen(function* () {
+      const { store } = yield* watched
+      const [here, there] = [yield* counters(store), yield* counters(store)]
+      yield* here("c", 1)
+      yield* there("c", -1)
+      yield* store.tombstone(StreamId.make("a", "c"))
+      // Here it is still known as 1, and what that leads to cannot be written any more.
+      assert.strictEqual(yield* Effect.flip(here("c", -1)), "only 0")
+      assert.instanceOf(yield* Effect.flip(here("c", 1)), StoreError.StreamTombstoned)
+    })
+  )
+
   it.effect("are decided again, refusals too, when another process was faster", () =>
     Effect.gen(function* () {
       const store = yield* watched
@@ -266,6 +281,19 @@ describe("commands of one boundary", () => {
     })
   )
 
+  it.effect("that are interrupted between two tries have not happened", () =>
+    Effect.gen(function* () {
+      const { hooks, store } = yield* watched
+      const count = yield* counters(store, { retry: Schedule.spaced("1 hour") })
+      hooks.beforeAppend = Effect.fail(new StoreError.AppendConditionFailed({ position: Position.make(0n) }))
+      const fiber = yield* fork(count("c", 1))
+      yield* settle
+      yield* Fiber.interrupt(fiber)
+      hooks.beforeAppend = Effect.void
+      assert.strictEqual((yield* count("c", 0)).state.count, 0)
+    })
+  )
+
   it.effect("that are interrupted on their way are carried through before the interruption is over", () =>
     Effect.gen(function* () {
       const { hooks, store } = yield* watched
@@ -301,6 +329,40 @@ describe("commands of one boundary", () => {
       assert.instanceOf(yield* Effect.flip(exits[5]!), StoreError.InvalidEvent)
       assert.strictEqual(yield* Effect.flip(exits[6]!), "only 4")
       assert.instanceOf(yield* Effect.flip(exits[7]!), StoreError.StreamTombstoned)
+    })
+  )
+
+  it.effect("fail alone for what an inline projection makes of them", () =>
+    Effect.gen(function* () {
+      const store = yield* watched
+      const count = yield* counters(store.store)
+      const { open, pass } = yield* gate
+      store.hooks.beforeAppend = pass
+      const fibers = yield* Effect.forEach([1, 2, 4], (by) => fork(Effect.exit(count("c", by))))
+      yield* settle
+      // The handler of a projection cannot take the last one.
+      const failed = new StoreError.InlineFailed({ projection: "sums", cause: new Error("4 is too much") })
+      let appends = 0
+      store.hooks.beforeAppend = Effect.suspend(() => {
+        appends++
+        return appends === 2 ? Effect.void : Effect.fail(failed)
+      })
+      yield* open
+      const exits = yield* Effect.forEach(fibers, Fiber.join)
+      assert.deepStrictEqual(
+        exits.map((exit) => (Exit.isSuccess(exit) ? exit.value.state.count : undefined)),
+        [1, 3, undefined]
+      )
+      assert.deepStrictEqual(yield* Effect.flip(exits[2]!), failed)
+      assert.deepStrictEqual(store.calls, [
+        "page after 0",
+        "append 1",
+        "append 2",
+        "append 1",
+        "append 1",
+        "page after 2",
+        "append 1"
+      ])
     })
   )
 
@@ -370,6 +432,84 @@ describe("commands of one boundary", () => {
         found,
         [1, 2, 4, 5, 6, 8, 9, 12, 12, 13].map((count) => [count, count])
       )
+    })
+  )
+
+  it.effect("that were left for the next turn have theirs, whoever joins them after a lost race", () =>
+    Effect.gen(function* () {
+      const store = yield* watched
+      const [here, there] = [yield* counters(store.store), yield* counters(store.hooks.inner)]
+      const { open, pass } = yield* gate
+      store.hooks.beforeAppend = pass
+      const fibers = yield* Effect.forEach([1, "ab", -5, "a"], (what) => fork(Effect.exit(here("c", what))))
+      yield* settle
+      // "a" has to wait for "ab", while -5 is refused; with ten more it is not, and has to wait before it.
+      let appends = 0
+      store.hooks.beforeAppend = Effect.suspend(() =>
+        ++appends === 1 ? Effect.orDie(Effect.asVoid(there("c", 10))) : Effect.void
+      )
+      yield* open
+      const exits = yield* Effect.forEach(fibers, Fiber.join)
+      assert.deepStrictEqual(
+        exits.map((exit) => (Exit.isSuccess(exit) ? exit.value.state.count : undefined)),
+        [1, 13, 8, 9]
+      )
+      assert.deepStrictEqual(store.calls, [...fresh, "append 2", "page after 1", "append 2", "append 2"])
+    })
+  )
+
+  it.effect("that were left for the next turn can be taken back while the others are appended", () =>
+    Effect.gen(function* () {
+      const { hooks, store } = yield* watched
+      const count = yield* counters(store)
+      const [one, two] = [yield* gate, yield* gate]
+      hooks.beforeAppend = one.pass
+      const [first, second, third] = [
+        yield* fork(count("c", 1)),
+        yield* fork(count("c", "ab")),
+        yield* fork(count("c", "a"))
+      ]
+      yield* settle
+      hooks.beforeAppend = two.pass
+      yield* one.open
+      yield* Fiber.join(first)
+      yield* settle
+      yield* Fiber.interrupt(third)
+      yield* two.open
+      yield* Fiber.join(second)
+      assert.strictEqual((yield* count("c", 0)).state.count, 3)
+    })
+  )
+
+  it.effect("that each need a turn of their own do not fill the stack of a store that answers at once", () =>
+    Effect.gen(function* () {
+      const store = yield* watched
+      const count = yield* counters(store.store)
+      const exits = yield* together(
+        store,
+        count("c", 1),
+        Array.from({ length: 12_000 }, () => count("c", "ab"))
+      )
+      assert.isTrue(exits.every(Exit.isSuccess))
+      assert.strictEqual((yield* count("c", 0)).state.count, 24_001)
+    })
+  )
+
+  it.live("are carried out once when acknowledgements are lost, with ids and without", () =>
+    Effect.gen(function* () {
+      for (let seed = 1; seed <= 20; seed++) {
+        const options = { seed, lostAcknowledgement: 0.4, latency: 2 }
+        const { store } = FaultyStore.make(yield* MemoryEventStore.make, options)
+        const count = yield* counters(store)
+        const commands = Array.from({ length: 12 }, (_, i) => count("c", 1, i % 2 === 0 ? { commandId: `${i}` } : {}))
+        const decided = yield* Effect.all(commands, { concurrency: "unbounded" })
+        assert.deepStrictEqual(
+          decided.map(({ state }) => state.count).sort((a, b) => a - b),
+          Array.from({ length: 12 }, (_, i) => i + 1),
+          `seed ${seed}`
+        )
+        assert.strictEqual((yield* count("c", 0)).state.count, 12, `seed ${seed}`)
+      }
     })
   )
 

@@ -267,6 +267,38 @@ describe("commands of one stream", () => {
     })
   )
 
+  it.effect("fail alone for what an inline projection makes of them", () =>
+    Effect.gen(function* () {
+      const store = yield* watched
+      const counters = yield* handler(store.store)
+      const { open, pass } = yield* gate
+      store.hooks.beforeAppend = pass
+      const fibers = yield* Effect.forEach([1, 2, 4], (by) => fork(Effect.exit(counters.execute("a", by))))
+      yield* settle
+      // The handler of a projection cannot take the last one.
+      const failed = new StoreError.InlineFailed({ projection: "sums", cause: new Error("4 is too much") })
+      let appends = 0
+      store.hooks.beforeAppend = Effect.suspend(() => {
+        appends++
+        return appends === 2 ? Effect.void : Effect.fail(failed)
+      })
+      yield* open
+      const exits = yield* Effect.forEach(fibers, Fiber.join)
+      assert.deepStrictEqual(
+        exits.map((exit) => (Exit.isSuccess(exit) ? exit.value.state.count : exit)),
+        [1, 3, Exit.fail(failed)]
+      )
+      assert.deepStrictEqual(store.calls, [
+        "load after 0",
+        "append 1",
+        "append 2",
+        "load after 0",
+        "append 1",
+        "append 1"
+      ])
+    })
+  )
+
   it.effect("all fail when the store does, and what was known is looked up again", () =>
     Effect.gen(function* () {
       const { calls, hooks, store } = yield* watched

@@ -14,7 +14,13 @@ import type { AppendOptions, EventStore, Write } from "../EventStore.ts"
 import * as ExpectedVersion from "../ExpectedVersion.ts"
 import type { NewEvent } from "../NewEvent.ts"
 import type * as Position from "../Position.ts"
-import { AppendConditionFailed, type InvalidRequest, type StoreError } from "../StoreError.ts"
+import {
+  AppendConditionFailed,
+  CommitUnknown,
+  type InvalidRequest,
+  type StoreError,
+  StoreUnavailable
+} from "../StoreError.ts"
 import * as StreamId from "../StreamId.ts"
 import * as Admission from "./admission.ts"
 import { Batch } from "./boundaryBatch.ts"
@@ -91,16 +97,32 @@ export const make = <Command, State, Event, Refusal>(
     )
   }
 
+  const remembered = new Recent<string, Known>(options.cache)
+  const forgetful = new Recent<string, Known>(0)
+
+  // What cannot be reached for a moment may know less when it is back: a backup, or a replica that lagged behind.
+  const forgetIfLost = (cause: Cause.Cause<Failure>): void => {
+    const error = Cause.findError(cause)
+    if (Result.isSuccess(error) && isLost(error.success)) {
+      remembered.clear()
+    }
+  }
+
   const answerWith = (member: Member, answer: Effect.Effect<Answer, Failure>): Effect.Effect<void> =>
-    Effect.map(Effect.exit(answer), (exit) => member.answer(exit))
+    Effect.map(Effect.exit(answer), (exit) => {
+      if (Exit.isFailure(exit)) {
+        forgetIfLost(exit.cause)
+      }
+      member.answer(exit)
+    })
 
   // Decides the commands of a turn one after the other, appends what they lead to together, and answers them. Nobody is
   // answered before: a refusal may be due to the command before it, and others may have written what cannot be read yet.
   // Fails without any answer, for example when it lost a race.
   const take = (key: string, turn: Turn, states: Recent<string, Known>): Effect.Effect<void, StoreError> => {
     const { criteria } = turn.members[0]!.request
-    const remembered = states.get(key)
-    let known = remembered ?? folding.nothing
+    const before = states.get(key)
+    let known = before ?? folding.nothing
     let overtaken: AppendConditionFailed | undefined
     let isTold = false
 
@@ -119,6 +141,9 @@ export const make = <Command, State, Event, Refusal>(
 
     const decideFrom = (start: Known): Effect.Effect<void, StoreError> =>
       Effect.withFiber((fiber) => {
+        if (!turn.members.some(isOpen)) {
+          return Effect.void
+        }
         turn.isBound = true
         const batch = new Batch(start, conclude)
         for (const [index, member] of turn.members.entries()) {
@@ -129,7 +154,7 @@ export const make = <Command, State, Event, Refusal>(
         }
         if (!isTold) {
           isTold = true
-          telemetry.turn(fiber, turn.members, remembered !== undefined)
+          telemetry.turn(fiber, turn.members, before !== undefined)
         }
         const condition = { failIfEventsMatch: criteria, after: start.position }
         const records = Array.from(batch.recordings.values(), ({ identity, outcome }) =>
@@ -140,17 +165,16 @@ export const make = <Command, State, Event, Refusal>(
           onSuccess: ({ positions, repeated }) => {
             const last = positions[positions.length - 1]
             if (repeated) {
-              states.delete(key)
+              // Its acknowledgement was lost, or it is from long ago.
+              remembered.clear()
             } else if (last !== undefined) {
               states.set(key, { state: batch.state, position: last })
             }
-            return repeated && batch.recordings.size > 0 ? answerStored(batch) : settle(batch, positions)
+            return repeated && batch.isNamed ? answerStored(batch) : settle(batch, positions)
           },
           onFailure: (error) =>
             error._tag === "AlreadyRecorded" && batch.recordings.has(error.key)
-              ? Effect.flatMap(answerRepeats(error), () =>
-                  turn.members.some(isOpen) ? decideFrom(start) : Effect.void
-                )
+              ? Effect.flatMap(answerRepeats(error), () => decideFrom(start))
               : Effect.fail(error)
         })
       })
@@ -163,8 +187,8 @@ export const make = <Command, State, Event, Refusal>(
         { discard: true }
       )
 
-    // The events were there already, though the records of their commands were removed. What the others were decided on had
-    // them twice.
+    // The events were there already: this turn wrote them and lost the acknowledgement, or the records of their commands
+    // were removed since, and then what the others were decided on had them twice.
     const answerStored = (batch: Batch<Command, State, Event, Refusal>): Effect.Effect<void> => {
       const stored = Array.from(batch.recordings.values()).filter(({ outcome }) => outcome.writes.length > 0)
       return Effect.forEach(
@@ -202,7 +226,7 @@ export const make = <Command, State, Event, Refusal>(
       for (const { first, identity, member } of batch.repeats) {
         member.answer(CommandId.repeated(identity, first.identity, first.member.exit!))
       }
-      return unsure.length === 0 ? Effect.void : Effect.all(unsure, { discard: true })
+      return unsure.length === 0 ? Effect.void : Effect.all(unsure, { concurrency: 16, discard: true })
     }
 
     const eachAlone = (members: ReadonlyArray<Member>) =>
@@ -222,22 +246,10 @@ export const make = <Command, State, Event, Refusal>(
       )
 
     const looked = Effect.retry(noted(Effect.flatMap(look, decideFrom)), retry)
-    // What cannot be reached for a moment may know less when it is back: a backup, or a replica that lagged behind.
-    const forget = (cause: Cause.Cause<StoreError>) =>
-      Effect.sync(() => {
-        const error = Cause.findError(cause)
-        if (Result.isSuccess(error) && isOutOfReach(error.success)) {
-          states.clear()
-        } else {
-          states.delete(key)
-        }
-      })
-
-    // What is remembered may be out of date, which is none of the tries.
-    return (
-      remembered === undefined ? looked : Effect.catchIf(noted(decideFrom(remembered)), isOvertaken, () => looked)
-    ).pipe(
-      Effect.onError(forget),
+    // What is remembered may be out of date, which is none of the tries, and nothing to fail with.
+    const isOutOfDate = (error: StoreError) => isOvertaken(error) || (isOfOne(error) && turn.members.length === 1)
+    return (before === undefined ? looked : Effect.catchIf(noted(decideFrom(before)), isOutOfDate, () => looked)).pipe(
+      Effect.onError((cause) => Effect.sync(() => forgetIfLost(cause))),
       Effect.catchIf(
         (error) => isOfOne(error) && turn.members.length > 1,
         () => {
@@ -255,8 +267,6 @@ export const make = <Command, State, Event, Refusal>(
       }
     })
 
-  const remembered = new Recent<string, Known>(options.cache)
-  const forgetful = new Recent<string, Known>(0)
   const inTurn = Turns.make((key: string, turn: Turn) =>
     take(key, turn, key.length <= maxKeyLength ? remembered : forgetful)
   )
@@ -317,7 +327,7 @@ export const make = <Command, State, Event, Refusal>(
         )
 }
 
-// Boundaries of more items are hardly ever the same again.
+// In characters. Boundaries of more items are hardly ever the same again.
 const maxKeyLength = 4096
 
 /** Appends the events of a batch so that they stand in their order; without events, only looks whether the condition holds. */
@@ -356,7 +366,7 @@ const append = (
 
 const isOpen = ({ exit }: { readonly exit: unknown }): boolean => exit === undefined
 
-const isOutOfReach = ({ _tag }: StoreError): boolean => _tag === "StoreUnavailable" || _tag === "CommitUnknown"
+const isLost = (error: unknown): boolean => error instanceof StoreUnavailable || error instanceof CommitUnknown
 
 // A refusal may be anything, also something of the same name.
 const isOvertaken = (error: unknown): error is AppendConditionFailed => error instanceof AppendConditionFailed

@@ -51,6 +51,8 @@ export class Batch<in out Command, in out State, in out Event, in out Refusal> {
   readonly repeats: Array<Repeat<Command, State, Event, Refusal>> = []
   /** Whether the events of each stream stand next to each other: one append can have a stream once. */
   isOneAppend = true
+  /** Whether all of its events are of commands with ids, by which theirs may have been written before. */
+  isNamed = true
   private readonly streams = new Set<StreamId>()
   private readonly conclude: (request: Request<Command>, state: State) => Conclusion<State, Event, Refusal>
 
@@ -85,6 +87,7 @@ export class Batch<in out Command, in out State, in out Event, in out Refusal> {
     }
     this.state = state
     this.isOneAppend = isOneAppend
+    this.isNamed &&= identity !== undefined || drafts.length === 0
     const counts = new Map<StreamId, number>()
     for (const draft of drafts) {
       this.drafts.push(draft)

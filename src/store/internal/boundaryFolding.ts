@@ -14,7 +14,7 @@ import type { Decided } from "../DecisionModel.ts"
 import type { EventStore } from "../EventStore.ts"
 import * as Position from "../Position.ts"
 import type { RecordedEvent } from "../RecordedEvent.ts"
-import type { EventDecodeError, ReadError } from "../StoreError.ts"
+import { type EventDecodeError, type ReadError, StoreUnavailable } from "../StoreError.ts"
 import type * as CommandId from "./commandId.ts"
 import type * as Outcome from "./decisionOutcome.ts"
 
@@ -32,7 +32,7 @@ export interface Known<out State> {
  * - `nothing`: a boundary of which nothing was read.
  * - `look`: reads on to the head from what is known.
  * - `lookPast`: the same, until an event that is committed can be read.
- * - `replay`: what a command led to that was carried out before.
+ * - `replay`: what a command led to that was carried out before. Fails with `StoreUnavailable` where that cannot be read yet.
  */
 export interface BoundaryFolding<in out State, out Event> {
   readonly nothing: Known<State>
@@ -57,25 +57,41 @@ export const make = <State, Event>(
   schema: EventSchema<Event>,
   decider: Pick<Decider<never, State, Event, unknown>, "initialState" | "evolve">
 ): BoundaryFolding<State, Event> => {
+  const nothing: Known<State> = { state: decider.initialState, position: Position.origin }
+
   const fold = (state: State, recorded: ReadonlyArray<RecordedEvent>): Result.Result<State, EventDecodeError> =>
     Result.map(decodeAll(schema, recorded), (events) => Fold.foldFrom(decider, state, events))
 
   // A page that is the end has looked at all there is.
-  const look: BoundaryFolding<State, Event>["look"] = (criteria, known) =>
-    Effect.flatMap(store.readPage({ criteria, after: known.position }), ({ events, isEnd, scanned }) =>
-      Effect.flatMap(Effect.fromResult(fold(known.state, events)), (state) => {
-        const found = { state, position: scanned }
-        return isEnd ? Effect.succeed(found) : look(criteria, found)
-      })
+  const lookIn = (
+    range: Range,
+    criteria: Criteria,
+    known: Known<State>
+  ): Effect.Effect<Known<State>, ReadError | EventDecodeError> =>
+    Effect.flatMap(
+      store.readPage({ criteria, after: known.position, upTo: range.upTo }),
+      ({ events, isEnd, scanned }) => {
+        const { before } = range
+        const wanted = before === undefined ? events : events.filter(({ position }) => position < before)
+        return Effect.flatMap(Effect.fromResult(fold(known.state, wanted)), (state) => {
+          const found = { state, position: scanned }
+          return isEnd ? Effect.succeed(found) : lookIn(range, criteria, found)
+        })
+      }
     )
 
-  // What overtook a command is committed, but cannot be read as long as a transaction that began before is open.
-  const lookPast: BoundaryFolding<State, Event>["lookPast"] = Effect.fnUntraced(function* (criteria, known, position) {
-    let found = yield* look(criteria, known)
+  // What is committed may not be read yet, as long as a transaction that began before is open.
+  const lookPastIn = Effect.fnUntraced(function* (
+    range: Range,
+    criteria: Criteria,
+    known: Known<State>,
+    position: Position.Position
+  ): Effect.fn.Return<Known<State>, ReadError | EventDecodeError> {
+    let found = yield* lookIn(range, criteria, known)
     for (let pause = 5, waited = 0; found.position < position && waited < patience; pause = Math.min(pause * 2, 100)) {
       yield* Effect.sleep(Duration.millis(pause))
       waited += pause
-      found = yield* look(criteria, found)
+      found = yield* lookIn(range, criteria, found)
     }
     return found
   })
@@ -102,22 +118,39 @@ export const make = <State, Event>(
   // What it was decided on is all that stands before its events: it may have been appended behind those of other commands.
   const replay: BoundaryFolding<State, Event>["replay"] = Effect.fnUntraced(function* (criteria, carried, identity) {
     const own = yield* ownEvents(carried, identity)
-    const first = own[0]
-    const upTo = first === undefined ? carried.after : Position.make(first.position - 1n)
-    const before = yield* store.read({ criteria, upTo }).pipe(
-      Stream.chunks,
-      Stream.runFoldEffect(
-        () => decider.initialState,
-        (state, events) => Effect.fromResult(fold(state, events))
-      )
-    )
+    const before = own[0]?.position
+    const upTo = before ?? carried.after
+    const found = yield* lookPastIn({ upTo, before }, criteria, nothing, upTo)
+    if (found.position < upTo) {
+      return yield* new StoreUnavailable({
+        operation: "execute",
+        cause: new Error(
+          `command ${JSON.stringify(identity.id)} was carried out before, and what it was decided on cannot be read yet: ` +
+            "others have had transactions open since"
+        ),
+        isRetryable: true
+      })
+    }
     const events = yield* Effect.fromResult(decodeAll(schema, own))
-    const state = Fold.foldFrom(decider, before, events)
+    const state = Fold.foldFrom(decider, found.state, events)
     return { state, events, position: own[own.length - 1]?.position ?? carried.after }
   })
 
-  return { nothing: { state: decider.initialState, position: Position.origin }, look, lookPast, replay }
+  return {
+    nothing,
+    look: (criteria, known) => lookIn(toHead, criteria, known),
+    lookPast: (criteria, known, position) => lookPastIn(toHead, criteria, known, position),
+    replay
+  }
 }
+
+/** How far to read; `before` leaves out what stands there or later. */
+interface Range {
+  readonly upTo: Position.Position | undefined
+  readonly before: Position.Position | undefined
+}
+
+const toHead: Range = { upTo: undefined, before: undefined }
 
 // How long a command waits to see what overtook it, in milliseconds. It costs none of its tries.
 const patience = 2_000

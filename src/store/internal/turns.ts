@@ -61,17 +61,20 @@ export class Turn<in out Request, in out A, in out E> {
 
   /** Leaves the members from an index on to the next turn. */
   postpone(from: number): void {
-    this.postponed = this.members.slice(from)
+    this.postponed = [...this.members.slice(from), ...this.postponed]
     this.members = this.members.slice(0, from)
   }
 
   /** Whether a member could leave. When all have left there is nothing to do any more. */
   leave(member: Member<Request, A, E>): boolean {
+    if (this.postponed.includes(member)) {
+      this.postponed = this.postponed.filter((other) => other !== member)
+      return true
+    }
     if (this.isBound) {
       return false
     }
     this.members = this.members.filter((other) => other !== member)
-    this.postponed = this.postponed.filter((other) => other !== member)
     if (this.members.length === 0) {
       this.fiber?.interruptUnsafe()
     }
@@ -82,7 +85,8 @@ export class Turn<in out Request, in out A, in out E> {
 /** A key on which somebody is under way, and those who wait for it. */
 interface Lane<in out Request, in out A, in out E> {
   turn: Turn<Request, A, E> | undefined
-  readonly waiting: Array<Member<Request, A, E>>
+  waiting: Array<Member<Request, A, E>>
+  isAdvancing: boolean
 }
 
 /**
@@ -114,30 +118,38 @@ export const make = <Key, Request, A, E>(
           )
         }
       }
-      next(key, lane, turn.postponed)
+      lane.turn = undefined
+      if (turn.postponed.length > 0) {
+        lane.waiting = [...turn.postponed, ...lane.waiting]
+      }
+      advance(key, lane)
     })
   }
 
-  const next = (key: Key, lane: Lane<Request, A, E>, first: ReadonlyArray<Member<Request, A, E>>): void => {
-    if (first.length > 0) {
-      lane.waiting.unshift(...first)
-    }
-    if (lane.waiting.length === 0) {
-      lanes.delete(key)
+  // A loop, for a turn that waits for nothing is over before it has begun: one inside of the other they would fill the stack.
+  const advance = (key: Key, lane: Lane<Request, A, E>): void => {
+    if (lane.isAdvancing) {
       return
     }
-    begin(key, lane, lane.waiting.splice(0, maxMembers))
+    lane.isAdvancing = true
+    while (lane.turn === undefined && lane.waiting.length > 0) {
+      begin(key, lane, lane.waiting.splice(0, maxMembers))
+    }
+    lane.isAdvancing = false
+    if (lane.turn === undefined) {
+      lanes.delete(key)
+    }
   }
 
-  const enter = (key: Key, member: Member<Request, A, E>) => {
+  const enter = (key: Key, member: Member<Request, A, E>): Lane<Request, A, E> => {
     const there = lanes.get(key)
     if (there !== undefined) {
       there.waiting.push(member)
       return there
     }
-    const lane: Lane<Request, A, E> = { turn: undefined, waiting: [] }
+    const lane: Lane<Request, A, E> = { turn: undefined, waiting: [member], isAdvancing: false }
     lanes.set(key, lane)
-    begin(key, lane, [member])
+    advance(key, lane)
     return lane
   }
 
@@ -147,7 +159,7 @@ export const make = <Key, Request, A, E>(
     if (place >= 0) {
       waiting.splice(place, 1)
     }
-    return place >= 0 || turn!.leave(member)
+    return place >= 0 || (turn !== undefined && turn.leave(member))
   }
 
   return (key, request, fiber) =>
