@@ -36,12 +36,21 @@ type Command = { readonly counter: string; readonly what: What }
 const Counter = Decider.make({
   initialState: { count: 0, ended: false, logged: 0 },
   decide: ({ counter, what }: Command, { count }: { count: number; ended: boolean; logged: number }) => {
-    if (what === "throw") throw new Error("a mistake")
-    if (what === "end") return Result.succeed([Ended.make({ counter })])
-    if (what === "log") return Result.succeed([Logged.make({ counter })])
-    if (typeof what === "string")
+    if (what === "throw") {
+      throw new Error("a mistake")
+    }
+    if (what === "end") {
+      return Result.succeed([Ended.make({ counter })])
+    }
+    if (what === "log") {
+      return Result.succeed([Logged.make({ counter })])
+    }
+    if (typeof what === "string") {
       return Result.succeed([...what].map((one) => Counted.make({ counter, in: one, by: 1 })))
-    if (count + what < 0) return Result.fail(`only ${count}`)
+    }
+    if (count + what < 0) {
+      return Result.fail(`only ${count}`)
+    }
     return Result.succeed(what === 0 ? [] : [Counted.make({ counter, in: "a", by: what }, { disableChecks: true })])
   },
   evolve: (state, event: CounterEvent) =>
@@ -416,14 +425,16 @@ describe("commands of one boundary", () => {
         count("c", 1),
         ["a", "ab", "b", "a", "ca", "c", "aba", 0, "b"].map((streams) => count("c", streams))
       )
-      // A line is an append, but for "aba", which takes a transaction of three.
+      // "aba" takes a transaction of three appends.
       assert.deepStrictEqual(store.calls, [
         ...fresh,
         "append 4",
         "append 1",
         "append 2",
         "append 1",
-        ...["append 1", "append 1", "append 1"],
+        "append 1",
+        "append 1",
+        "append 1",
         "append 1"
       ])
       // Each event counts one, so the number is the position.

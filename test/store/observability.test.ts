@@ -234,7 +234,7 @@ describe("spans", () => {
         const { open, pass } = yield* gate
         hooks.beforeAppend = pass
         const fibers = yield* Effect.forEach([fill(3), fill(4), spend(9)], (command) =>
-          fork(Effect.exit(accounts.execute(command, { commandId: `${JSON.stringify(command)}` })))
+          fork(Effect.exit(accounts.execute(command, { commandId: JSON.stringify(command) })))
         )
         yield* settle
         yield* open
