@@ -83,8 +83,9 @@ export interface Executed<out State, out Event> extends Folded<State> {
  *   otherwise, the command fails with `VersionConflict` instead of being decided on the newer state.
  * - `metadata`: added to the current metadata of the events.
  * - `waitFor`: runs when the command has been carried out, with the position of the stream's last event, and the command
- *   returns after it: with the projector's `waitFor`, when read models have seen what it did. Not when the command is refused,
- *   and not in a transaction, where nobody else can see it yet. When it fails the command has been carried out all the same.
+ *   returns after it: with the projector's `waitFor`, when read models have seen what it did. Not when the command is refused.
+ *   In a transaction, where nobody else can see it yet, such a command is an `InvalidRequest`. When `waitFor` fails the command
+ *   has been carried out all the same.
  *
  * @category models
  * @since 0.1.0

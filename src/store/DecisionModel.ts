@@ -78,8 +78,8 @@ export interface Decided<out State, out Event> {
  * - `metadata`: added to the current metadata of the events.
  * - `waitFor`: runs when the command has been carried out, with the position up to which its boundary is known then, and the
  *   command returns after it: with the projector's `waitFor`, when read models have seen what it did. Not when the command is
- *   refused, and not in a transaction, where nobody else can see it yet. When it fails the command has been carried out all
- *   the same.
+ *   refused. In a transaction, where nobody else can see it yet, such a command is an `InvalidRequest`. When `waitFor` fails the
+ *   command has been carried out all the same.
  *
  * @category models
  * @since 0.1.0

@@ -2,7 +2,7 @@
  * Commands that wait for each other: what they share, and what they must not do to each other.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Result, Schedule, Schema, SchemaGetter } from "effect"
+import { Effect, Exit, Fiber, Result, Schedule, Scheduler, Schema, SchemaGetter } from "effect"
 import {
   Category,
   CommandHandler,
@@ -191,6 +191,29 @@ describe("commands of one stream", () => {
       yield* three.open
       assert.strictEqual(yield* Fiber.join(refused), "only 1")
       assert.strictEqual((yield* Fiber.join(second)).version, 2)
+    })
+  )
+
+  it.effect("are answered wherever their fibers let others run", () =>
+    Effect.gen(function* () {
+      const { hooks, store } = yield* watched
+      const counters = yield* handler(store)
+      hooks.beforeAppend = Effect.yieldNow
+      // How far a fiber gets before it lets others run, and how much it has done before it hands in a command.
+      for (let done = 0; done < 64; done++) {
+        const busy = Effect.forEach(Array.from({ length: done }), () => Effect.void, { discard: true })
+        const fibers = yield* Effect.forEach([busy, Effect.void, busy], (before) =>
+          fork(Effect.andThen(before, counters.execute("a", 1))).pipe(
+            Effect.provideService(Scheduler.MaxOpsBeforeYield, 48)
+          )
+        )
+        yield* settle
+        yield* settle
+        assert.isTrue(
+          fibers.every((fiber) => fiber.pollUnsafe() !== undefined),
+          `${done}`
+        )
+      }
     })
   )
 

@@ -127,6 +127,8 @@ export const make = <Command, State, Event, Refusal>(
     let isTold = false
 
     const look = Effect.withFiber<Known, StoreError>((fiber) => {
+      // To look takes nothing that could not be taken back.
+      turn.isBound = false
       if (overtaken !== undefined) {
         telemetry.again(fiber)
       }
@@ -184,7 +186,7 @@ export const make = <Command, State, Event, Refusal>(
       Effect.forEach(
         turn.members.filter((member) => isOpen(member) && member.request.identity?.key === recorded.key),
         (member) => answerWith(member, recall(member.request, member.request.identity!, recorded)),
-        { discard: true }
+        { concurrency: 16, discard: true }
       )
 
     // The events were there already: this turn wrote them and lost the acknowledgement, or the records of their commands
@@ -194,7 +196,7 @@ export const make = <Command, State, Event, Refusal>(
       return Effect.forEach(
         stored,
         ({ identity, member, outcome }) => answerWith(member, folding.replay(criteria, outcome, identity)),
-        { discard: true }
+        { concurrency: 16, discard: true }
       ).pipe(Effect.andThen(() => eachAlone(turn.members.filter(isOpen))))
     }
 
@@ -232,13 +234,12 @@ export const make = <Command, State, Event, Refusal>(
     const eachAlone = (members: ReadonlyArray<Member>) =>
       Effect.forEach(members, (member) => alone(key, member, states), { discard: true })
 
-    // While it looks, or waits to do so, nothing is on its way that could not be taken back.
     const noted = <A>(attempt: Effect.Effect<A, StoreError>) =>
       Effect.tapError(attempt, (error) =>
         Effect.withFiber((fiber) => {
-          turn.isBound = false
           if (isOvertaken(error)) {
             overtaken = error
+            turn.isBound = false
             telemetry.lost(fiber, turn.members)
           }
           return Effect.void

@@ -244,13 +244,14 @@ export const make = <Command, State, Event, Refusal>(options: {
         return Effect.flatMap(lookAgain(), decideFrom)
       }).pipe(Effect.mapError((error) => (isConflict(error) ? lost(error, fiber) : error)))
 
+    // Until the stream is looked at again, nothing is on its way that could not be taken back.
     const lost = (conflict: StoreError, fiber: Telemetry.AnyFiber): StoreError => {
+      turn.isBound = false
       telemetry.lost(fiber, turn.members)
       return conflict
     }
 
     return Effect.catchCause(once, (cause) => {
-      turn.isBound = false
       const error = Cause.findError(cause)
       return (
         Result.isFailure(error) || !isConflict(error.success)

@@ -39,7 +39,12 @@ export class Member<in out Request, in out A, in out E> {
       return this.exit
     }
     return Effect.callback((resume) => {
-      this.notify = () => resume(this.exit!)
+      // Looked at again: a fiber that has run for long lets others run first, before it gets here.
+      if (this.exit === undefined) {
+        this.notify = () => resume(this.exit!)
+      } else {
+        resume(this.exit)
+      }
     })
   }
 }
