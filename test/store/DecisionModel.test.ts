@@ -1,5 +1,6 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Result, Schedule, Schema, Stream } from "effect"
+import { Effect, Exit, Fiber, Layer, Option, Result, Schedule, Schema, Stream } from "effect"
 import {
   Criteria,
   DecisionModel,
@@ -126,12 +127,20 @@ for (const [name, layer] of Object.entries(stores)) {
           const chance = new Chance(seed)
           const ids = [unique(), unique(), unique()] as const
           const history = Linearizability.history<AccountCommand, AccountState, AccountEvent, TooLittle>()
-          // Three processes, each of which remembers what it knows.
+          // Three processes, each of which remembers what it knows; on PostgreSQL with stores of their own.
+          const sql = yield* Effect.serviceOption(PgClient.PgClient)
+          const another = Option.match(sql, {
+            onNone: () => Effect.succeed(store),
+            onSome: (sql) => Effect.provideService(PgEventStore.make(), PgClient.PgClient, sql)
+          })
           const processes = yield* Effect.forEach([1, 2, 3], () =>
-            Effect.map(
-              Effect.forEach(ids, (id) => Effect.map(account(store, id), (model) => [id, model] as const)),
-              (models) => new Map(models)
-            )
+            Effect.gen(function* () {
+              const own = yield* another
+              const models = yield* Effect.forEach(ids, (id) =>
+                Effect.map(account(own, id), (model) => [id, model] as const)
+              )
+              return new Map(models)
+            })
           )
           const callers = Array.from({ length: 12 }, (_, i) =>
             Effect.gen(function* () {
