@@ -66,8 +66,8 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Primitives["load"], never, Scope.Scope> {
   const text = statements(identifier(schema))
 
-  const toStream = (found: Found): Effect.Effect<StoredStream, StoreUnavailable> =>
-    Effect.map(toEvents("load", found[0]![0] === null ? [] : found), ({ all }) => {
+  const toStream = (stream: StreamId, found: Found): Effect.Effect<StoredStream, StoreUnavailable> =>
+    Effect.map(toEvents("load", found[0]![0] === null ? [] : Rows.ofStream(found, stream)), ({ all }) => {
       // The row without an event has it too.
       const last = found[found.length - 1]!
       const [recorded, snapshot, state] = last.slice(10)
@@ -84,12 +84,12 @@ export const make = Effect.fnUntraced(function* (
       idempotencyKey === undefined
         ? sql.unsafe(text.load, [stream, after])
         : sql.unsafe(text.loadRecorded, [stream, after, idempotencyKey])
-    return Effect.flatMap(rows("load", statement), toStream)
+    return Effect.flatMap(rows("load", statement), (found) => toStream(stream, found))
   }
 
   const part = (stream: StreamId, { after, idempotencyKey, snapshotKey, upTo }: LoadStreamOptions) => {
     const parameters = [stream, after, upTo, snapshotKey ?? null, idempotencyKey ?? null]
-    return Effect.flatMap(rows("load", sql.unsafe(text.loadPart, parameters)), toStream)
+    return Effect.flatMap(rows("load", sql.unsafe(text.loadPart, parameters)), (found) => toStream(stream, found))
   }
 
   // Never in a transaction, which has a connection of its own.
@@ -119,7 +119,9 @@ export const make = Effect.fnUntraced(function* (
           ])
         ),
         (parts) =>
-          tails.map((tail, i) => (parts === undefined || isLong(tail, parts[i]!) ? alone(tail) : toStream(parts[i]!)))
+          tails.map((tail, i) =>
+            parts === undefined || isLong(tail, parts[i]!) ? alone(tail) : toStream(tail.stream, parts[i]!)
+          )
       )
   })
 
@@ -153,7 +155,7 @@ const record = (s: string, key: string): string =>
   once(`(select json_build_array(r.key, r.fingerprint, r.outcome)::text from ${s}.idempotency r where r.key = ${key})`)
 
 // A row without an event has the version of its stream, too.
-const columns = Rows.columns.replace("e.version", "coalesce(e.version, v.version)")
+const columns = Rows.columnsOfStream.replace("e.version", "coalesce(e.version, v.version)")
 
 // Columns that a statement does not have are undefined, and what is not there is null.
 const isThere = (value: unknown): boolean => value !== undefined && value !== null

@@ -416,7 +416,7 @@ export const make = Effect.fnUntraced(function* (
       Effect.suspend(() => {
         const page = direction === "forward" ? text.streamForward : text.streamBackward
         return Effect.flatMap(rows("readStream", sql.unsafe(page, [stream, after, upTo, limit + 1])), (found) =>
-          Effect.map(toEvents("readStream", found, limit), (events) => ({
+          Effect.map(toEvents("readStream", Rows.ofStream(found, stream), limit), (events) => ({
             events: events.all,
             isEnd: found.length <= limit
           }))
@@ -544,7 +544,7 @@ export const statements = (schema: string) => {
   const page = (order: string) =>
     `select ${Rows.columns} from ${table} e where e.position > $1 and e.position <= $2 order by e.position ${order} limit $3`
   const streamPage = (order: string) =>
-    `select ${Rows.columns} from ${table} e where e.stream = $1 and e.version > $2 and e.version <= $3 and e.position > 0 ` +
+    `select ${Rows.columnsOfStream} from ${table} e where e.stream = $1 and e.version > $2 and e.version <= $3 and e.position > 0 ` +
     `order by e.version ${order} limit $4`
   const load = Load.statements(schema)
   const eventIs = (stream: string, version: string, id: string) =>

@@ -20,6 +20,25 @@ export const columns =
   "e.recorded_at"
 
 /**
+ * The same for events of one stream, whose name is not sent with each: to make texts of it took a quarter of the time that the
+ * rows of a long stream took.
+ */
+export const columnsOfStream = columns.replace("e.stream", "null::text")
+
+/**
+ * Puts the name of their stream into rows that came without it.
+ */
+export const ofStream = (
+  rows: ReadonlyArray<ReadonlyArray<unknown>>,
+  stream: StreamId
+): ReadonlyArray<ReadonlyArray<unknown>> => {
+  for (const row of rows as ReadonlyArray<Array<unknown>>) {
+    row[1] = stream
+  }
+  return rows
+}
+
+/**
  * The names of the events at some positions: of each its position, and its stream, type and tags as JSON.
  */
 export type ReadNames<E> = (

@@ -728,7 +728,7 @@ create function "effect_decider".load_many(p_streams text[], p_afters integer[],
 -- key too, if any. The limit is for the plan alone: look-ups with one never become a scan of the table.
 begin
   return query
-    select l.n::integer, e.position, e.stream, coalesce(e.version, v.version), e.type, e.id, e.schema_version, e.tags, e.data::text, e.metadata::text, e.recorded_at, case when coalesce(e.version, v.version) = v.version then (select json_build_array(r.key, r.fingerprint, r.outcome)::text from "effect_decider".idempotency r where r.key = l.key) end
+    select l.n::integer, e.position, null::text, coalesce(e.version, v.version), e.type, e.id, e.schema_version, e.tags, e.data::text, e.metadata::text, e.recorded_at, case when coalesce(e.version, v.version) = v.version then (select json_build_array(r.key, r.fingerprint, r.outcome)::text from "effect_decider".idempotency r where r.key = l.key) end
       from unnest(p_streams, p_afters, p_keys) with ordinality as l (stream, after, key, n),
         lateral (select coalesce((select e.version from "effect_decider".events e where e.stream = l.stream and e.position > 0 and e.version > 0 order by e.version desc limit 1), 0) as version) v
         left join lateral (
