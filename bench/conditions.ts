@@ -159,7 +159,6 @@ export const conditions = (server: Server, { quick, rounds, seconds }: Plan): Re
   const events = quick ? 20_000 : 300_000
   const most = quick ? 50_000 : 1_000_000
 
-  // One caller's bar is that of a trial which called functions from pgbench; he waits for Node as well, and has none himself.
   const withRead = (callers: number, bar: number): Section => ({
     title: `Append with a condition and the read before it, ${times(callers)}`,
     unit: "appends/s",
@@ -184,7 +183,8 @@ export const conditions = (server: Server, { quick, rounds, seconds }: Plan): Re
         const courses = events / perCourse
         const head = yield* database.store.head
         const known = Array<Position.Position>(courses).fill(head)
-        // What is left of one caller's time without Node; many are served by batches, which only Node makes.
+        // The bar of one caller comes from a trial that called functions from pgbench, so what he takes without Node is held to
+        // it as well. Many are served by batches, which only Node makes.
         const calls: ReadonlyArray<Contestant> =
           Pgbench.version === undefined || callers > 1
             ? []
@@ -199,7 +199,7 @@ export const conditions = (server: Server, { quick, rounds, seconds }: Plan): Re
           {
             name: "readPage of what is new, and append with a condition",
             run: loop({ callers, limit: { seconds } }, conditionally(database.store, courses, known)),
-            bar: callers === 1 ? undefined : { ratio: bar }
+            bar: { ratio: bar }
           },
           ...calls,
           {

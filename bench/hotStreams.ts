@@ -11,9 +11,12 @@ import { addItem, carts, emptyCart, eventType, type Item, newId, newItem, newMet
 
 type Execute = (id: string, item: Item) => Effect.Effect<unknown, unknown>
 
-/** What the callers of a round go round: streams, or whatever else has an id, that are new in each round, so that no round has longer ones. */
+/**
+ * What the callers of a round go round: streams, or whatever else has an id, that are new in each round, so that no round has
+ * longer ones.
+ */
 export const onStreams = (
-  execute: (id: string, item: Item) => Effect.Effect<unknown, unknown>,
+  execute: Execute,
   options: { readonly callers: number; readonly streams: number; readonly seconds: number }
 ) =>
   Effect.suspend(() => {

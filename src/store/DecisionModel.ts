@@ -12,7 +12,7 @@
  *    A decision without events, as a refusal is, is held against the same condition.
  * 4. If something was, read only that, and decide again.
  *
- * Commands with the same criteria take turns within a process. Those that wait while others are under way are decided one after
+ * Commands of one model with the same criteria take turns. Those that wait while others are under way are decided one after
  * the other, each on what the one before led to, and appended together. And the model remembers what it knows of the
  * boundaries that were used last, so that a command for one of them is decided without the read: the condition of its append
  * says whether there is something new.

@@ -11,8 +11,8 @@ import type * as CommandId from "./commandId.ts"
 
 /**
  * How many events a command led to in which streams, and the position that its boundary was known up to before it and those
- * that were appended together with it. The versions of the events are
- * not known when this is written; they are found by their ids.
+ * that were appended together with it. The versions of the events are not known when this is written; they are found by their
+ * ids.
  */
 export interface Carried {
   readonly after: Position.Position
