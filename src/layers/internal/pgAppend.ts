@@ -336,9 +336,43 @@ export const Status = {
 } as const
 
 /**
- * What became of one write of a batch; `undefined` when it has to go alone.
+ * The answer to a batch: one row of lists when all of its writes were made, else a row with the verdict on each.
  */
-export const verdictOf = <E>(
+export type BatchRow =
+  | readonly [
+      versions: ReadonlyArray<Integer>,
+      positions: ReadonlyArray<Integer>,
+      further: ReadonlyArray<Integer> | null,
+      verdict: null
+    ]
+  | readonly [versions: null, positions: null, further: null, verdict: Row]
+
+/**
+ * What became of the writes of a batch; `undefined` for one that has to go alone.
+ */
+export const verdicts = <E>(
+  encoded: NonEmptyReadonlyArray<Encoded>,
+  rows: ReadonlyArray<BatchRow>,
+  idsAfter: IdsAfter<E>
+): Effect.Effect<ReadonlyArray<Result.Result<Written, Verdict.Refusal | AppendConditionFailed | E> | undefined>> => {
+  const [versions, positions, further] = rows[0]!
+  if (versions === null) {
+    return Effect.forEach(encoded, (one, i) => verdictOf(one, rows[i]![3]!, idsAfter))
+  }
+  let next = 0
+  return Effect.succeed(
+    encoded.map(({ events, stream }, i) => {
+      const own = [Rows.toPosition(positions[i])]
+      for (let n = 1; n < events.length; n++) {
+        own.push(Rows.toPosition(further![next++]))
+      }
+      const version = StreamVersion.make(Number(versions[i]) + events.length)
+      return Result.succeed({ stream, version, positions: own, repeated: false })
+    })
+  )
+}
+
+const verdictOf = <E>(
   encoded: Encoded,
   row: Row,
   idsAfter: IdsAfter<E>

@@ -16,7 +16,7 @@ import type { ImportError } from "../../store/StoreError.ts"
 import type { StreamId } from "../../store/StreamId.ts"
 import { array, columns, Fields } from "./pgAppend.ts"
 import { lowWaterLock } from "./pgMigrations.ts"
-import { identifier, lastOne, sequence } from "./pgNames.ts"
+import { identifier, lastOne, sequence, sideBySide, tagList } from "./pgNames.ts"
 import * as Failure from "./storeFailure.ts"
 import * as TagLocks from "./tagLocks.ts"
 import * as Transaction from "./transaction.ts"
@@ -162,15 +162,24 @@ export const statements = (schema: string) => {
       `with written as (insert into ${table} ` +
       "(position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata) " +
       "select e.position, e.recorded_at, e.id, e.version, e.schema_version, e.stream, e.type, " +
-      "coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json " +
-      `from unnest(array(select nextval(${sequence(schema)}) from generate_series(1, case ` +
-      `when (select ${schema}.lock_tags($13::integer[])) then case ` +
-      `when (select ${lowWaterLock(schema)}) is not null and not exists (` +
-      "select from unnest($11::text[], $12::integer[]) as w (stream, version) where w.version <> " +
-      `coalesce((select case when e.position > 0 then e.version else -1 end from ${table} e where e.stream = w.stream ${lastOne}), 0)) ` +
-      "then $10 else 0 end else 0 end) order by 1), " +
-      "$1::text[], $2::integer[], $3::timestamptz[], $4::uuid[], $5::text[], $6::integer[], $7::text[], $8::text[], " +
-      "$9::text[]) as e (position, stream, version, recorded_at, id, type, schema_version, tags, data, metadata) " +
+      `${tagList("e.tags")}, e.data::json, e.metadata::json from ${sideBySide({
+        position:
+          `array(select nextval(${sequence(schema)}) from generate_series(1, case ` +
+          `when (select ${schema}.lock_tags($13::integer[])) then case ` +
+          `when (select ${lowWaterLock(schema)}) is not null and not exists (` +
+          "select from unnest($11::text[], $12::integer[]) as w (stream, version) where w.version <> " +
+          `coalesce((select case when e.position > 0 then e.version else -1 end from ${table} e where e.stream = w.stream ${lastOne}), 0)) ` +
+          "then $10 else 0 end else 0 end) order by 1)",
+        stream: "$1::text[]",
+        version: "$2::integer[]",
+        recorded_at: "$3::timestamptz[]",
+        id: "$4::uuid[]",
+        type: "$5::text[]",
+        schema_version: "$6::integer[]",
+        tags: "$7::text[]",
+        data: "$8::text[]",
+        metadata: "$9::text[]"
+      })} e ` +
       "where e.position is not null " +
       'order by e.stream collate "C", e.version returning position, type, tags), ' +
       `tagged as (insert into ${schema}.tags (tag, position, type) ` +

@@ -361,9 +361,7 @@ export const make = Effect.fnUntraced(function* (
       const parameters = [...Append.batch(members), ...Conditions.batch(members)]
       return sql.unsafe(text.appendMany, parameters).values.pipe(
         Effect.ensuring(Effect.sync(() => Append.release(parameters))),
-        Effect.flatMap((found) =>
-          Effect.forEach(members, (one, i) => Append.verdictOf(one, found[i]![0] as Append.Row, idsAfter))
-        ),
+        Effect.flatMap((found) => Append.verdicts(members, found as ReadonlyArray<Append.BatchRow>, idsAfter)),
         Effect.catch((error) =>
           isOfOne(error) ? Effect.succeed(members.map(() => undefined)) : committed(Effect.fail(error))
         ),
@@ -570,7 +568,7 @@ export const statements = (schema: string) => {
     table,
     append: call("append", 19),
     appendOne: callOne("append", "null, null, null"),
-    appendMany: call("append_many", 28),
+    appendMany: call("append_many", 28).replace("select", "select * from"),
     appendAll: call("append_all", 12),
     tombstone: call("tombstone", 2),
     appendRecorded: call("append_recorded", 16).replace("select", "select * from"),

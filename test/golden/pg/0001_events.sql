@@ -254,10 +254,9 @@ begin
       -- Drawn after the first, and sorted, so they increase.
       v_further := array(select nextval('"effect_decider".position_seq'::regclass) from generate_series(1, cardinality(p_ids)) order by 1);
       insert into "effect_decider".events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
-        select e.position, v_at, e.id, v_current + 1 + e.n::integer, e.schema_version, p_stream, e.type,
-            coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json
-          from unnest(v_further, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas) with ordinality
-            as e (position, id, type, schema_version, tags, data, metadata, n);
+        select e.position, v_at, e.id, v_current + 1 + e.n, e.schema_version, p_stream, e.type,
+            coalesce(e.tags::text[], '{}'), e.data::json, e.metadata::json
+          from (select unnest(v_further) as position, unnest(p_ids) as id, unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_tag_lists) as tags, unnest(p_datas) as data, unnest(p_metadatas) as metadata, generate_series(1, cardinality(v_further)) as n) e;
       if p_tag_lists is not null then
         perform "effect_decider".index_tags(v_further);
       end if;
@@ -277,11 +276,14 @@ create function "effect_decider".append_many(
   p_further_tag_lists text[], p_further_datas text[], p_further_metadatas text[],
   p_locks integer[], p_lock_writes integer[], p_guarded integer[], p_afters bigint[], p_item_tags text[], p_item_types text[],
   p_keys text[], p_fingerprints text[], p_outcomes text[], p_key_writes integer[]
-) returns setof bigint[] language plpgsql volatile as $body$
--- Writes to different streams, each for itself, in one transaction that has nothing else. Answers for each, in their order,
--- the status and the version of its verdict, and the positions; status 5 says that it must go alone, because it would wait
--- for long, or wait while others wait for this transaction. Each has events: the first ones stand in arrays of one element
--- per write, the further ones of all writes one after the other, from p_starts on, each with the number of its write.
+) returns table (r_versions integer[], r_positions bigint[], r_further bigint[], r_verdict bigint[])
+language plpgsql volatile as $body$
+-- Writes to different streams, each for itself, in one transaction that has nothing else. When all are made, it answers in one
+-- row the versions that they are made after, the positions of their first events, and those of the further ones. Otherwise it
+-- answers in a row for each, in their order, the status and the version of its verdict, and the positions; status 5 says that it
+-- must go alone, because it would wait for long, or wait while others wait for this transaction. Each has events: the first ones
+-- stand in arrays of one element per write, the further ones of all writes one after the other, from p_starts on, each with the
+-- number of its write.
 -- Conditions stand likewise, item by item, each with the number of the write it guards, and every item has a tag. Nothing
 -- that an item's first tag has may be among the other writes. Where an event matches, the write is not made: it answers what
 -- there is to say anyway, or the status 7 and the position of the event. Idempotency records stand likewise, each with the
@@ -370,7 +372,7 @@ begin
         when last.position > 0 and w.expected = last.version then last.version
         when last.position > 0 and w.expected in (-1, -2) and w.count = 1 and w.id <> last.id then last.version
       end
-    from unnest(p_streams, p_expected, p_counts, p_ids) with ordinality as w (stream, expected, count, id, n)
+    from (select unnest(p_streams) as stream, unnest(p_expected) as expected, unnest(p_counts) as count, unnest(p_ids) as id, generate_series(1, cardinality(p_streams)) as n) w
       left join lateral (
         select e.version, e.id, e.position from "effect_decider".events e
           where e.stream = w.stream
@@ -401,9 +403,8 @@ begin
     begin
       insert into "effect_decider".events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
       select w.position, v_at, w.id, w.version + 1, w.schema_version, w.stream, w.type,
-          coalesce(w.tags, '{}')::text[], w.data::json, w.metadata::json
-        from unnest(p_streams, v_versions, v_positions, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas)
-          as w (stream, version, position, id, type, schema_version, tags, data, metadata)
+          coalesce(w.tags::text[], '{}'), w.data::json, w.metadata::json
+        from (select unnest(p_streams) as stream, unnest(v_versions) as version, unnest(v_positions) as position, unnest(p_ids) as id, unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_tag_lists) as tags, unnest(p_datas) as data, unnest(p_metadatas) as metadata) w
         where w.version is not null
         order by w.stream collate "C";
       get diagnostics v_claimed = row_count;
@@ -411,9 +412,8 @@ begin
       -- Somebody won a stream in this very moment. Leaving it out costs more for each event, so it is not tried first.
       insert into "effect_decider".events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
       select w.position, v_at, w.id, w.version + 1, w.schema_version, w.stream, w.type,
-          coalesce(w.tags, '{}')::text[], w.data::json, w.metadata::json
-        from unnest(p_streams, v_versions, v_positions, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas)
-          as w (stream, version, position, id, type, schema_version, tags, data, metadata)
+          coalesce(w.tags::text[], '{}'), w.data::json, w.metadata::json
+        from (select unnest(p_streams) as stream, unnest(v_versions) as version, unnest(v_positions) as position, unnest(p_ids) as id, unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_tag_lists) as tags, unnest(p_datas) as data, unnest(p_metadatas) as metadata) w
         where w.version is not null
         order by w.stream collate "C"
       on conflict on constraint events_stream_version_key do nothing;
@@ -430,9 +430,8 @@ begin
       begin
         insert into "effect_decider".events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
       select w.position, v_at, w.id, w.version + 1, w.schema_version, w.stream, w.type,
-          coalesce(w.tags, '{}')::text[], w.data::json, w.metadata::json
-        from unnest(p_streams, v_versions, v_positions, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas)
-          as w (stream, version, position, id, type, schema_version, tags, data, metadata)
+          coalesce(w.tags::text[], '{}'), w.data::json, w.metadata::json
+        from (select unnest(p_streams) as stream, unnest(v_versions) as version, unnest(v_positions) as position, unnest(p_ids) as id, unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_tag_lists) as tags, unnest(p_datas) as data, unnest(p_metadatas) as metadata) w
         where w.position = v_positions[v_write]
         order by w.stream collate "C"
         on conflict on constraint events_stream_version_key do nothing;
@@ -461,11 +460,9 @@ begin
   if p_writes is not null then
     v_further := array(select nextval('"effect_decider".position_seq'::regclass) from generate_series(1, cardinality(p_writes)) order by 1);
     insert into "effect_decider".events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
-      select e.position, v_at, e.id, v_versions[e.write] + 2 + e.n::integer - p_starts[e.write], e.schema_version,
-          e.stream, e.type, coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json
-        from unnest(v_further, p_writes, p_further_streams, p_further_ids, p_further_types, p_further_schema_versions,
-            p_further_tag_lists, p_further_datas, p_further_metadatas) with ordinality
-          as e (position, write, stream, id, type, schema_version, tags, data, metadata, n)
+      select e.position, v_at, e.id, v_versions[e.write] + 2 + (e.n - p_starts[e.write]), e.schema_version,
+          e.stream, e.type, coalesce(e.tags::text[], '{}'), e.data::json, e.metadata::json
+        from (select unnest(v_further) as position, unnest(p_writes) as write, unnest(p_further_streams) as stream, unnest(p_further_ids) as id, unnest(p_further_types) as type, unnest(p_further_schema_versions) as schema_version, unnest(p_further_tag_lists) as tags, unnest(p_further_datas) as data, unnest(p_further_metadatas) as metadata, generate_series(1, cardinality(v_further)) as n) e
         where v_made is null or v_made[e.write];
   end if;
   if p_tag_lists is not null or p_further_tag_lists is not null then
@@ -493,14 +490,12 @@ begin
     end if;
   end if;
   if v_made is null then
-    return query
-      select array[0, w.version + w.count, w.position] || v_further[w.start : w.start + w.count - 2]
-        from unnest(v_versions, p_counts, p_starts, v_positions) with ordinality as w (version, count, start, position, n)
-        order by w.n;
+    return query select v_versions, v_positions, v_further, null::bigint[];
     return;
   end if;
   return query
-    select case when v_made[w.n] then array[0, w.version + w.count, w.position] || v_further[w.start : w.start + w.count - 2]
+    select null::integer[], null::bigint[], null::bigint[], case
+        when v_made[w.n] then array[0, w.version + w.count, w.position] || v_further[w.start : w.start + w.count - 2]
         when w.status = 0 or w.n = any(v_recorded) then array[5, w.version]::bigint[]
         when w.status = 7 then array[7]::bigint[] || w.positions
         else array[w.status, w.version]::bigint[] || w.positions end
@@ -579,10 +574,9 @@ begin
         select c.position, v_at, c.id, c.version, c.schema_version, c.stream, c.type, c.tags, c.data, c.metadata
           from (
             select e.position, e.id, w.current + 1 as version, e.schema_version, w.stream, e.type,
-                coalesce(e.tags, '{}')::text[] as tags, e.data::json as data, e.metadata::json as metadata
+                coalesce(e.tags::text[], '{}') as tags, e.data::json as data, e.metadata::json as metadata
               from unnest(p_streams, p_counts, v_firsts, v_currents) as w (stream, count, first, current)
-              join unnest(v_positions, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas)
-                with ordinality as e (position, id, type, schema_version, tags, data, metadata, n) on e.n = w.first
+              join (select unnest(v_positions) as position, unnest(p_ids) as id, unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_tag_lists) as tags, unnest(p_datas) as data, unnest(p_metadatas) as metadata, generate_series(1, cardinality(v_positions)) as n) e on e.n = w.first
               where w.count > 0
             union all
             select -nextval('"effect_decider".position_seq'::regclass), '00000000-0000-0000-0000-000000000000', w.current + 1, 0, w.stream, '',
@@ -597,10 +591,9 @@ begin
         raise exception 'lost the race for a stream' using errcode = 'ED001';
       end if;
       insert into "effect_decider".events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
-        select e.position, v_at, e.id, w.current + (e.n - w.first)::integer + 1, e.schema_version, w.stream, e.type,
-            coalesce(e.tags, '{}')::text[], e.data::json, e.metadata::json
-          from unnest(v_positions, p_writes, p_ids, p_types, p_schema_versions, p_tag_lists, p_datas, p_metadatas)
-            with ordinality as e (position, write, id, type, schema_version, tags, data, metadata, n)
+        select e.position, v_at, e.id, w.current + (e.n - w.first) + 1, e.schema_version, w.stream, e.type,
+            coalesce(e.tags::text[], '{}'), e.data::json, e.metadata::json
+          from (select unnest(v_positions) as position, unnest(p_writes) as write, unnest(p_ids) as id, unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_tag_lists) as tags, unnest(p_datas) as data, unnest(p_metadatas) as metadata, generate_series(1, cardinality(v_positions)) as n) e
           join unnest(p_streams, v_firsts, v_currents) with ordinality as w (stream, first, current, n) on w.n = e.write
           where e.n > w.first;
       if p_tag_lists is not null then
