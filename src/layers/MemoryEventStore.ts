@@ -47,10 +47,13 @@ import * as StreamVersion from "../store/StreamVersion.ts"
 import * as Listeners from "./internal/listeners.ts"
 import { Journal, Table } from "./internal/memoryTables.ts"
 import * as MemoryReadSide from "./internal/memoryReadSide.ts"
+import { Tags } from "./internal/memoryTags.ts"
 import { recordedTime } from "./internal/recordedTime.ts"
+import * as Tagged from "./internal/tagged.ts"
 
 /**
- * How many events a page of a filtered read looks at, at most. A page that stops there says so: its `isEnd` is false.
+ * How many events a page of a filtered read looks at, at most. A page that stops there says so: its `isEnd` is false. What is
+ * read by tags looks only at the events that have them.
  *
  * @category limits
  * @since 0.1.0
@@ -310,6 +313,7 @@ const noEvents: ReadonlyArray<RecordedEvent> = []
 class Log {
   /** The event at position `n` has the index `n - 1`. */
   readonly events: Array<RecordedEvent> = []
+  readonly tags = new Tags(this.events)
   /** What open transactions have changed besides events. */
   readonly journal = new Journal()
   readonly records = new Records(this.journal)
@@ -409,7 +413,14 @@ class Log {
    * The first event that a condition forbids.
    */
   firstMatch({ after, failIfEventsMatch }: Criteria.AppendCondition): RecordedEvent | undefined {
-    for (let i = toIndex(after, this.events.length); i < this.events.length; i++) {
+    const start = toIndex(after, this.events.length)
+    const items = Tagged.itemsOf(failIfEventsMatch)
+    if (items !== undefined) {
+      const isMeant = () => true
+      const all = { start, end: this.events.length, isForward: true, limit: 1, most: Infinity }
+      return this.tags.search({ ...all, items, isMeant }).events[0]
+    }
+    for (let i = start; i < this.events.length; i++) {
       if (Criteria.matches(failIfEventsMatch, this.events[i]!)) {
         return this.events[i]
       }
@@ -428,8 +439,15 @@ class Log {
       position: BigInt(this.events.length + 1) as Position,
       recordedAt: recordedTime(recordedAt.epochMilliseconds)
     })
-    this.events.push(imported)
-    recorded.push(imported)
+    this.add(imported, recorded)
+  }
+
+  private add(event: RecordedEvent, recorded: Array<RecordedEvent>): void {
+    this.events.push(event)
+    recorded.push(event)
+    if (event.tags.length > 0) {
+      this.tags.added(event)
+    }
   }
 
   private record(
@@ -456,8 +474,7 @@ class Log {
         position,
         recordedAt
       })
-      this.events.push(event)
-      recorded.push(event)
+      this.add(event, recorded)
       positions[i] = position
     }
     return { stream, version: StreamVersion.make(recorded.length), positions, repeated: false }
@@ -516,7 +533,9 @@ class Log {
    */
   truncate(length: number): void {
     while (this.events.length > length) {
-      const { stream } = this.events.pop()!
+      const event = this.events.pop()!
+      const { stream } = event
+      this.tags.removed(event)
       const events = this.streams.get(stream)!
       events.pop()
       if (events.length === 0) {
@@ -802,17 +821,20 @@ const page = (log: Log, range: EventStore.Range, visible: number): EventStore.Pa
     }
   }
   const prefix = category === undefined ? "" : `${category}-`
+  const isMeant = (event: RecordedEvent): boolean =>
+    event.stream.startsWith(prefix) && (until === undefined || event.recordedAt.epochMilliseconds <= until)
+  const items = Tagged.itemsOf(criteria)
+  if (items !== undefined) {
+    const { events, stop } = log.tags.search({ items, start, end, isForward, limit, most: maxScanned, isMeant })
+    return { events, scanned: positionAt(stop ?? (isForward ? end - 1 : start)), isEnd: stop === undefined }
+  }
   const events: Array<RecordedEvent> = []
   const most = Math.min(count, maxScanned)
   let scanned = 0
   while (scanned < most && events.length < limit) {
     const event = log.events[isForward ? start + scanned : end - 1 - scanned]!
     scanned++
-    if (
-      event.stream.startsWith(prefix) &&
-      (until === undefined || event.recordedAt.epochMilliseconds <= until) &&
-      Criteria.matches(criteria, event)
-    ) {
+    if (isMeant(event) && Criteria.matches(criteria, event)) {
       events.push(event)
     }
   }

@@ -1,6 +1,26 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, DateTime, Deferred, Effect, Exit, Fiber, ManagedRuntime, Stream } from "effect"
-import { Criteria, type EventStore, ExpectedVersion, NewEvent, Position, StreamId } from "effect-decider"
+import {
+  Array as Arr,
+  Cause,
+  DateTime,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  ManagedRuntime,
+  Result,
+  Schema,
+  Stream
+} from "effect"
+import {
+  Criteria,
+  type EventStore,
+  ExpectedVersion,
+  NewEvent,
+  Position,
+  type RecordedEvent,
+  StreamId
+} from "effect-decider"
 import * as MemoryEventStore from "effect-decider/layers/MemoryEventStore"
 import { StoreConformance } from "effect-decider/testing"
 import { TestClock } from "effect/testing"
@@ -10,6 +30,10 @@ const { Any, Exact, NoStream } = ExpectedVersion
 
 const a = StreamId.make("memory", "a")
 const b = StreamId.make("memory", "b")
+const other = StreamId.make("other", "c")
+
+const Tag = Schema.Literals(["x", "y", "z"])
+const Labels = Schema.Struct({ type: Schema.Literals(["A", "B"]), tags: Schema.Array(Tag) })
 
 const happened = (type: string, tags: ReadonlyArray<string> = []) => NewEvent.make({ type, data: null, tags })
 
@@ -99,6 +123,108 @@ describe("MemoryEventStore", () => {
       assert.deepStrictEqual(back, { events: [], scanned: Position.make(6n), isEnd: false })
       assert.strictEqual((yield* Stream.runCollect(store.read({ criteria }))).length, 1)
     })
+  )
+
+  it.effect("stops a page by tags after a bounded number of events that have them", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      const half = MemoryEventStore.maxScanned / 2
+      for (let i = 0; i <= half; i += 1000) {
+        yield* store.append({
+          stream: a,
+          expected: Any,
+          events: yield* Effect.replicateEffect(happened("Common", ["x"]), 1000)
+        })
+      }
+      yield* store.append({
+        stream: a,
+        expected: Any,
+        events: [yield* happened("Rare", ["x"]), yield* happened("Rare", ["y"])]
+      })
+      const count = yield* store.head
+      // Each item may look at half of what a page may look at.
+      const criteria = Criteria.anyOf({ types: ["Rare"], tags: ["x"] }, { types: ["Rare"], tags: ["y"] })
+      const first = yield* store.readPage({ criteria })
+      assert.deepStrictEqual(first, { events: [], scanned: Position.make(BigInt(half)), isEnd: false })
+      const second = yield* store.readPage({ criteria, after: first.scanned })
+      assert.deepStrictEqual([second.events.length, second.scanned, second.isEnd], [2, count, true])
+      // The rest of one item is behind what was found of the other, so nothing behind that was looked at.
+      const back = yield* store.readPage({ criteria, direction: "backward" })
+      assert.deepStrictEqual([back.events.length, back.isEnd], [2, false])
+      const last = yield* store.readPage({ criteria, direction: "backward", upTo: Position.make(back.scanned - 1n) })
+      assert.deepStrictEqual([last.events.length, last.scanned, last.isEnd], [0, 1n, true])
+    })
+  )
+
+  it.effect.prop(
+    "finds by tags what a look at every event finds, on pages of every size, while transactions come and go",
+    {
+      appends: Schema.Array(Schema.Struct({ events: Schema.Array(Labels), isTakenBack: Schema.Boolean })),
+      items: Schema.NonEmptyArray(Schema.Struct({ tag: Tag, isTyped: Schema.Boolean, ...Labels.fields })),
+      limit: Schema.Literals([1, 2, 3, 1000]),
+      direction: Schema.Literals(["forward", "backward"]),
+      after: Schema.Literals([0, 1, 4]),
+      upTo: Schema.Literals([3, 12, 1000]),
+      isCategory: Schema.Boolean
+    },
+    ({ after, appends, direction, isCategory, items, limit, upTo }) =>
+      Effect.gen(function* () {
+        const store = yield* MemoryEventStore.make
+        const [from, to] = [Position.make(BigInt(after)), Position.make(BigInt(upTo))]
+        const criteria = Criteria.anyOf(
+          ...Arr.map(items, ({ isTyped, tag, tags, type }) => ({
+            tags: Arr.dedupe([tag, ...tags]) as Arr.NonEmptyArray<string>,
+            ...(isTyped && { types: [type] as const })
+          }))
+        )
+        for (const [i, { events, isTakenBack }] of appends.entries()) {
+          const labelled = yield* Effect.forEach([...events, { type: "A", tags: [] }], ({ tags, type }) =>
+            happened(type, Arr.dedupe(tags))
+          )
+          const appended = store.append({ stream: i % 2 === 0 ? a : other, expected: Any, events: labelled })
+          yield* isTakenBack
+            ? Effect.exit(store.withTransaction(Effect.andThen(appended, Effect.fail("no"))))
+            : appended
+        }
+        const all = yield* Stream.runCollect(store.read())
+        const expected = all.filter(
+          (event) =>
+            event.position > from &&
+            event.position <= to &&
+            !(isCategory && event.stream === other) &&
+            Criteria.matches(criteria, event)
+        )
+        const range = { criteria, direction, limit, ...(isCategory && { category: "memory" }) }
+        const found: Array<RecordedEvent.RecordedEvent> = []
+        let rest = { after: from, upTo: to }
+        let page: EventStore.Page
+        do {
+          page = yield* store.readPage({ ...range, ...rest })
+          assert.isAtMost(page.events.length, limit)
+          found.push(...page.events)
+          rest =
+            direction === "forward"
+              ? { ...rest, after: page.scanned }
+              : { ...rest, upTo: Position.make(page.scanned - 1n) }
+        } while (!page.isEnd)
+        assert.deepStrictEqual(found, direction === "forward" ? expected : expected.reverse())
+
+        const read = Position.make(BigInt(Math.min(after, all.length)))
+        const forbidden = all.find((event) => event.position > read && Criteria.matches(criteria, event))
+        const answer = yield* Effect.result(
+          store.append(
+            { stream: a, expected: Any, events: [yield* happened("New")] },
+            { condition: { failIfEventsMatch: criteria, after: read } }
+          )
+        )
+        assert.deepStrictEqual(
+          Result.isFailure(answer) && answer.failure._tag === "AppendConditionFailed"
+            ? answer.failure.position
+            : undefined,
+          forbidden?.position
+        )
+      }),
+    { arbitrary: { runs: 500 } }
   )
 
   it.effect("is empty each time it is made", () =>
