@@ -117,13 +117,10 @@ export const make = Effect.fnUntraced(function* <M extends Member>(
       } else {
         taken.push(one)
         bytes += member.bytes
-        passed.add(member.stream)
+        busy.add(member.stream)
         claims.add(member)
         isFull = taken.length >= limit
       }
-    }
-    for (const { member } of taken) {
-      busy.add(member.stream)
     }
     waiting = left
     return taken
