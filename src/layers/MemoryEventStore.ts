@@ -52,8 +52,8 @@ import { recordedTime } from "./internal/recordedTime.ts"
 import * as Tagged from "./internal/tagged.ts"
 
 /**
- * How many events a page of a filtered read looks at, at most. A page that stops there says so: its `isEnd` is false. What is
- * read by tags looks only at the events that have them.
+ * How many events a page of a filtered read looks at, at most. A page that stops there says so: its `isEnd` is false. A read by
+ * tags looks only at the events that have the first tag of an item.
  *
  * @category limits
  * @since 0.1.0

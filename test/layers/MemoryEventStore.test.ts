@@ -128,29 +128,22 @@ describe("MemoryEventStore", () => {
   it.effect("stops a page by tags after a bounded number of events that have them", () =>
     Effect.gen(function* () {
       const store = yield* MemoryEventStore.make
-      const half = MemoryEventStore.maxScanned / 2
-      for (let i = 0; i <= half; i += 1000) {
-        yield* store.append({
-          stream: a,
-          expected: Any,
-          events: yield* Effect.replicateEffect(happened("Common", ["x"]), 1000)
-        })
+      for (let i = 0; i <= MemoryEventStore.maxScanned; i += 1000) {
+        const events = yield* Effect.replicateEffect(happened("Common", ["x"]), 1000)
+        yield* store.append({ stream: a, expected: Any, events })
       }
-      yield* store.append({
-        stream: a,
-        expected: Any,
-        events: [yield* happened("Rare", ["x"]), yield* happened("Rare", ["y"])]
-      })
+      const rare = [yield* happened("Rare", ["x"]), yield* happened("Rare", ["y"])]
+      yield* store.append({ stream: a, expected: Any, events: rare })
       const count = yield* store.head
-      // Each item may look at half of what a page may look at.
       const criteria = Criteria.anyOf({ types: ["Rare"], tags: ["x"] }, { types: ["Rare"], tags: ["y"] })
+      // One look is for the only event with the other tag. It is behind what was looked at, so it has to wait.
+      const bound = Position.make(BigInt(MemoryEventStore.maxScanned - 1))
       const first = yield* store.readPage({ criteria })
-      assert.deepStrictEqual(first, { events: [], scanned: Position.make(BigInt(half)), isEnd: false })
+      assert.deepStrictEqual(first, { events: [], scanned: bound, isEnd: false })
       const second = yield* store.readPage({ criteria, after: first.scanned })
       assert.deepStrictEqual([second.events.length, second.scanned, second.isEnd], [2, count, true])
-      // The rest of one item is behind what was found of the other, so nothing behind that was looked at.
       const back = yield* store.readPage({ criteria, direction: "backward" })
-      assert.deepStrictEqual([back.events.length, back.isEnd], [2, false])
+      assert.deepStrictEqual([back.events.length, back.scanned, back.isEnd], [2, count - bound, false])
       const last = yield* store.readPage({ criteria, direction: "backward", upTo: Position.make(back.scanned - 1n) })
       assert.deepStrictEqual([last.events.length, last.scanned, last.isEnd], [0, 1n, true])
     })
@@ -225,6 +218,30 @@ describe("MemoryEventStore", () => {
         )
       }),
     { arbitrary: { runs: 500 } }
+  )
+
+  it.effect("shows what a transaction has written by tags inside of it, and outside when it is committed", () =>
+    Effect.gen(function* () {
+      const store = yield* MemoryEventStore.make
+      const tagged = Effect.flatMap(happened("Tagged", ["x"]), (event) =>
+        store.append({ stream: a, expected: Any, events: [event] })
+      )
+      const count = Effect.map(store.readPage({ criteria: Criteria.tags("x") }), ({ events }) => events.length)
+      const outside = yield* Deferred.make<number>()
+      yield* tagged
+      const reading = yield* Effect.forkChild(Effect.andThen(Deferred.await(outside), count))
+      yield* Effect.gen(function* () {
+        yield* tagged
+        assert.strictEqual(yield* count, 2)
+        yield* Effect.exit(store.withTransaction(Effect.andThen(Effect.andThen(tagged, tagged), Effect.fail("no"))))
+        assert.strictEqual(yield* count, 2)
+        yield* tagged
+        assert.strictEqual(yield* count, 3)
+        yield* Deferred.succeed(outside, 1)
+        assert.strictEqual(yield* Fiber.join(reading), 1)
+      }).pipe(store.withTransaction)
+      assert.strictEqual(yield* count, 3)
+    })
   )
 
   it.effect("is empty each time it is made", () =>

@@ -14,7 +14,7 @@ import { isSqlError } from "effect/sql/SqlError"
 import * as TagLocks from "../../src/layers/internal/tagLocks.ts"
 import * as PgEventStore from "../../src/layers/PgEventStore.ts"
 import * as Criteria from "../../src/store/Criteria.ts"
-import { EventStore } from "../../src/store/EventStore.ts"
+import { EventStore, type Write } from "../../src/store/EventStore.ts"
 import { Any, Exact, NoStream, StreamExists } from "../../src/store/ExpectedVersion.ts"
 import { origin } from "../../src/store/Position.ts"
 import type { NewEvent } from "../../src/store/NewEvent.ts"
@@ -432,6 +432,22 @@ describe("PgEventStore, failures", () => {
       const filter = { category: "test" }
       assert.deepStrictEqual(yield* other.store.readPage(filter), yield* store.readPage(filter))
       assert.strictEqual(yield* other.store.head, written.positions[1])
+      // In batches, also where one of them is refused.
+      const together = [1, 3, 2, 1].map((count) => write(newStream(), NoStream, ...newEvents(count)))
+      const append = (writes: ReadonlyArray<Write>) =>
+        Effect.forEach(writes, (one) => Effect.result(other.store.append(one)), { concurrency: "unbounded" })
+      for (const answers of [
+        yield* append(together),
+        (yield* append([...together, write(stream, NoStream, newEvent())])).slice(0, 4)
+      ]) {
+        const made = answers.map((answer) => Result.getOrThrow(answer).positions)
+        assert.deepStrictEqual(
+          made,
+          yield* Effect.forEach(together, (one) =>
+            Effect.map(store.load(one.stream), ({ events }) => events.map((event) => event.position))
+          )
+        )
+      }
     })
   )
 

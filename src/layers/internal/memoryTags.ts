@@ -9,7 +9,7 @@ import type * as Tagged from "./tagged.ts"
  * What is searched: the events from the index `start` up to, not including, `end`, in this direction.
  *
  * - `limit`: how many to find, at most.
- * - `most`: how many to look at, at most, give or take one for each item.
+ * - `most`: how many to look at, but at least one for each item. Who matches several is looked at for each.
  * - `isMeant`: what else is asked of them.
  */
 export interface Search {
@@ -23,9 +23,8 @@ export interface Search {
 }
 
 /**
- * What was found, in the direction of the search.
- *
- * `stop` is the index of the last event that was looked at, when there are more behind it.
+ * What was found, in the direction of the search, and the index up to which that is all there is; `undefined` when there are no
+ * more events with the tags.
  */
 export interface Found {
   readonly events: ReadonlyArray<RecordedEvent>
@@ -44,14 +43,14 @@ export class Tags {
     this.events = events
   }
 
-  /** An event was added at the end of the log. */
+  /** An event was added at the end of the log. Its tags are different ones. */
   added({ tags }: RecordedEvent): void {
     const index = this.events.length - 1
     for (const tag of tags) {
       const indices = this.byTag.get(tag)
       if (indices === undefined) {
         this.byTag.set(tag, [index])
-      } else if (indices[indices.length - 1] !== index) {
+      } else {
         indices.push(index)
       }
     }
@@ -59,7 +58,7 @@ export class Tags {
 
   /** The last event was taken away from the log. */
   removed({ tags }: RecordedEvent): void {
-    for (const tag of new Set(tags)) {
+    for (const tag of tags) {
       const indices = this.byTag.get(tag)!
       indices.pop()
       if (indices.length === 0) {
@@ -70,35 +69,55 @@ export class Tags {
 
   /** The first events that match an item. */
   search({ end, isForward, isMeant, items, limit, most, start }: Search): Found {
-    const isBefore = (a: number, b: number) => (isForward ? a < b : a > b)
-    const share = Math.ceil(most / items.length)
+    // What is left of the range: when one item has enough, or was looked at for long, nobody has to look any further.
+    let [low, high] = [start, end]
+    const stopAt = (index: number) => {
+      if (isForward) {
+        high = index + 1
+      } else {
+        low = index
+      }
+    }
+    // The rare ones first: they leave more for the others to look at, and less to look for.
+    const lists = items
+      .map((item) => {
+        const indices = this.byTag.get(item.tags[0]) ?? none
+        return { criteria: Criteria.anyOf(item), indices, count: countBetween(indices, start, end) }
+      })
+      .sort((a, b) => a.count - b.count)
     const found = new Set<number>()
-    let stop: number | undefined
-    for (const item of items) {
-      const criteria = Criteria.anyOf(item)
-      const indices = this.byTag.get(item.tags[0]) ?? none
-      const from = firstFrom(indices, start)
-      const count = firstFrom(indices, end) - from
+    let left = most
+    for (const [n, { criteria, indices }] of lists.entries()) {
+      const share = Math.max(1, Math.ceil(left / (lists.length - n)))
+      const from = firstFrom(indices, low)
+      const count = firstFrom(indices, high) - from
+      const at = (i: number) => indices[isForward ? from + i : from + count - 1 - i]!
       let matched = 0
-      for (let i = 0; i < count; i++) {
-        if (matched === limit || i === share) {
-          // The others may have found something behind it, before which this one might have more.
-          const last = indices[isForward ? from + i - 1 : from + count - i]!
-          stop = stop === undefined || isBefore(last, stop) ? last : stop
-          break
-        }
-        const index = indices[isForward ? from + i : from + count - 1 - i]!
+      let looked = 0
+      while (looked < count && looked < share && matched < limit) {
+        const index = at(looked++)
         const event = this.events[index]!
         if (Criteria.matches(criteria, event) && isMeant(event)) {
           matched++
           found.add(index)
         }
       }
+      if (looked < count || matched === limit) {
+        stopAt(at(looked - 1))
+      }
+      left -= looked
     }
-    const inOrder = Array.from(found).sort((a, b) => (isForward ? a - b : b - a))
-    const reached = stop === undefined ? inOrder : inOrder.filter((index) => !isBefore(stop, index))
-    const events = reached.slice(0, limit).map((index) => this.events[index]!)
-    return { events, stop: reached.length > limit ? reached[limit - 1] : stop }
+    const reached = Array.from(found)
+      .filter((index) => low <= index && index < high)
+      .sort((a, b) => (isForward ? a - b : b - a))
+    if (reached.length > limit) {
+      stopAt(reached[limit - 1]!)
+    }
+    const isMore = lists.some(({ count, indices }) => countBetween(indices, low, high) < count)
+    return {
+      events: reached.slice(0, limit).map((index) => this.events[index]!),
+      stop: isMore ? (isForward ? high - 1 : low) : undefined
+    }
   }
 }
 
@@ -118,3 +137,6 @@ const firstFrom = (indices: ReadonlyArray<number>, index: number): number => {
   }
   return low
 }
+
+const countBetween = (indices: ReadonlyArray<number>, start: number, end: number): number =>
+  firstFrom(indices, end) - firstFrom(indices, start)

@@ -9,7 +9,7 @@ import type { Migration } from "./migration.ts"
 import { primary, readCommitted } from "./pgIsolation.ts"
 import * as Active from "./pgActive.ts"
 import * as Load from "./pgLoad.ts"
-import { body, identifier, lastOne, numbered, sequence, sideBySide, tagList } from "./pgNames.ts"
+import { body, draw, identifier, lastOne, numbered, sequence, sideBySide, tagList } from "./pgNames.ts"
 import * as ReadSide from "./pgReadSide.ts"
 import { addRecords, lostKey, recorded, recording } from "./pgRecording.ts"
 import * as Tagging from "./pgTagging.ts"
@@ -240,7 +240,7 @@ begin
       return array[0, v_current + 1, v_position];
     elsif v_position is not null then
       -- Drawn after the first, and sorted, so they increase.
-      v_further := array(select nextval(${sequence(s)}) from generate_series(1, cardinality(p_ids)) order by 1);
+      v_further := ${draw(s, "p_ids")};
       insert into ${s}.events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
         select e.position, v_at, e.id, v_current + 1 + e.n, e.schema_version, p_stream, e.type,
             ${tagList("e.tags")}, e.data::json, e.metadata::json
@@ -266,11 +266,11 @@ end`)}`,
 ) returns table (r_versions integer[], r_positions bigint[], r_further bigint[], r_verdict bigint[])
 language plpgsql volatile as ${body(`
 -- Writes to different streams, each for itself, in one transaction that has nothing else. When all are made, it answers in one
--- row the versions that they are made after, the positions of their first events, and those of the further ones. Otherwise it
--- answers in a row for each, in their order, the status and the version of its verdict, and the positions; status 5 says that it
--- must go alone, because it would wait for long, or wait while others wait for this transaction. Each has events: the first ones
--- stand in arrays of one element per write, the further ones of all writes one after the other, from p_starts on, each with the
--- number of its write.
+-- row the versions that they are made after, the positions of their first events, and those of the further ones, if there are
+-- any. Otherwise it answers in a row for each, in their order, the status and the version of its verdict, and the positions;
+-- status 5 says that it must go alone, because it would wait for long, or wait while others wait for this transaction. Each has
+-- events: the first ones stand in arrays of one element per write, the further ones of all writes one after the other, from
+-- p_starts on, each with the number of its write.
 -- Conditions stand likewise, item by item, each with the number of the write it guards, and every item has a tag. Nothing
 -- that an item's first tag has may be among the other writes. Where an event matches, the write is not made: it answers what
 -- there is to say anyway, or the status 7 and the position of the event. Idempotency records stand likewise, each with the
@@ -325,7 +325,7 @@ begin
         when last.position > 0 and w.expected = last.version then last.version
         when last.position > 0 and w.expected in (-1, -2) and w.count = 1 and w.id <> last.id then last.version
       end
-    from ${numbered({ stream: "p_streams", expected: "p_expected", count: "p_counts", id: "p_ids" })} w
+    from unnest(p_streams, p_expected, p_counts, p_ids) with ordinality as w (stream, expected, count, id, n)
       left join lateral (
         select e.version, e.id, e.position from ${s}.events e
           where e.stream = w.stream
@@ -350,7 +350,7 @@ begin
     v_versions := array(select case when v.status = 0 then v.version end
       from unnest(v_verdicts) with ordinality as v (status, version, positions, n) order by v.n);
   end if;
-  v_positions := array(select nextval(${sequence(s)}) from generate_series(1, cardinality(p_ids)) order by 1);
+  v_positions := ${draw(s, "p_ids")};
   v_at := date_trunc('milliseconds', clock_timestamp());
   begin
     begin
@@ -396,7 +396,7 @@ begin
       order by w.n);
   end if;
   if p_writes is not null then
-    v_further := array(select nextval(${sequence(s)}) from generate_series(1, cardinality(p_writes)) order by 1);
+    v_further := ${draw(s, "p_writes")};
     insert into ${s}.events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
       select e.position, v_at, e.id, v_versions[e.write] + 2 + (e.n - p_starts[e.write]), e.schema_version,
           e.stream, e.type, ${tagList("e.tags")}, e.data::json, e.metadata::json
@@ -480,7 +480,7 @@ begin
     end if;
     v_currents := array(select v.version
       from unnest(v_verdicts) with ordinality as v (status, version, positions, n) order by v.n);
-    v_positions := array(select nextval(${sequence(s)}) from generate_series(1, v_count) order by 1);
+    v_positions := ${draw(s, "p_ids")};
     v_at := date_trunc('milliseconds', clock_timestamp());
     begin
       -- The first event of each write claims its stream, in the order of names, so that two appends never wait for each

@@ -44,21 +44,26 @@ export const arrayText = (texts: ReadonlyArray<string>): string =>
   texts.length === 0 ? "{}" : `{${texts.map((text) => `"${text.replace(/["\\]/g, "\\$&")}"`).join(",")}}`
 
 /**
- * The elements of arrays side by side as rows, each under its name. Unnested in the list of the query: behind its `from` each array
- * is first copied into a table of its own, which takes twice as long.
+ * The elements of arrays side by side as rows, each under its name; what is shorter, or null, is filled up with nulls. Unnested in
+ * the list of the query: behind its `from` each array is first copied into a table of its own, which takes twice as long.
  */
-export const sideBySide = (arrays: Readonly<Record<string, string>>): string => `(select ${elements(arrays)})`
+export const sideBySide = (arrays: Readonly<Record<string, string>>): string =>
+  `(select ${Object.entries(arrays)
+    .map(([name, array]) => `unnest(${array}) as ${name}`)
+    .join(", ")})`
 
 /**
- * The same with the number of the row, from 1, under the name `n`. The first array has an element for each row.
+ * The same for events, whose positions increase, with the number of each from 1 on as `n`. Not by `generate_series`: of that a
+ * plan without its values expects a thousand rows, and such a plan is never kept, but made anew each time.
  */
-export const numbered = (arrays: Readonly<Record<string, string>>): string =>
-  `(select ${elements(arrays)}, generate_series(1, cardinality(${Object.values(arrays)[0]!})) as n)`
+export const numbered = (arrays: Readonly<Record<string, string>> & { readonly position: string }): string =>
+  `(select e.*, (row_number() over (order by e.position))::integer as n from ${sideBySide(arrays)} e)`
 
-const elements = (arrays: Readonly<Record<string, string>>): string =>
-  Object.entries(arrays)
-    .map(([name, array]) => `unnest(${array}) as ${name}`)
-    .join(", ")
+/**
+ * As many new positions as an array has elements, in their order.
+ */
+export const draw = (schema: string, array: string): string =>
+  `array(select nextval(${sequence(schema)}) from unnest(${array}) order by 1)`
 
 /**
  * The tags of an event, which are given as the text of an array, or null for none.

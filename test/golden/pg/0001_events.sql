@@ -252,11 +252,11 @@ begin
       return array[0, v_current + 1, v_position];
     elsif v_position is not null then
       -- Drawn after the first, and sorted, so they increase.
-      v_further := array(select nextval('"effect_decider".position_seq'::regclass) from generate_series(1, cardinality(p_ids)) order by 1);
+      v_further := array(select nextval('"effect_decider".position_seq'::regclass) from unnest(p_ids) order by 1);
       insert into "effect_decider".events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
         select e.position, v_at, e.id, v_current + 1 + e.n, e.schema_version, p_stream, e.type,
             coalesce(e.tags::text[], '{}'), e.data::json, e.metadata::json
-          from (select unnest(v_further) as position, unnest(p_ids) as id, unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_tag_lists) as tags, unnest(p_datas) as data, unnest(p_metadatas) as metadata, generate_series(1, cardinality(v_further)) as n) e;
+          from (select e.*, (row_number() over (order by e.position))::integer as n from (select unnest(v_further) as position, unnest(p_ids) as id, unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_tag_lists) as tags, unnest(p_datas) as data, unnest(p_metadatas) as metadata) e) e;
       if p_tag_lists is not null then
         perform "effect_decider".index_tags(v_further);
       end if;
@@ -279,11 +279,11 @@ create function "effect_decider".append_many(
 ) returns table (r_versions integer[], r_positions bigint[], r_further bigint[], r_verdict bigint[])
 language plpgsql volatile as $body$
 -- Writes to different streams, each for itself, in one transaction that has nothing else. When all are made, it answers in one
--- row the versions that they are made after, the positions of their first events, and those of the further ones. Otherwise it
--- answers in a row for each, in their order, the status and the version of its verdict, and the positions; status 5 says that it
--- must go alone, because it would wait for long, or wait while others wait for this transaction. Each has events: the first ones
--- stand in arrays of one element per write, the further ones of all writes one after the other, from p_starts on, each with the
--- number of its write.
+-- row the versions that they are made after, the positions of their first events, and those of the further ones, if there are
+-- any. Otherwise it answers in a row for each, in their order, the status and the version of its verdict, and the positions;
+-- status 5 says that it must go alone, because it would wait for long, or wait while others wait for this transaction. Each has
+-- events: the first ones stand in arrays of one element per write, the further ones of all writes one after the other, from
+-- p_starts on, each with the number of its write.
 -- Conditions stand likewise, item by item, each with the number of the write it guards, and every item has a tag. Nothing
 -- that an item's first tag has may be among the other writes. Where an event matches, the write is not made: it answers what
 -- there is to say anyway, or the status 7 and the position of the event. Idempotency records stand likewise, each with the
@@ -372,7 +372,7 @@ begin
         when last.position > 0 and w.expected = last.version then last.version
         when last.position > 0 and w.expected in (-1, -2) and w.count = 1 and w.id <> last.id then last.version
       end
-    from (select unnest(p_streams) as stream, unnest(p_expected) as expected, unnest(p_counts) as count, unnest(p_ids) as id, generate_series(1, cardinality(p_streams)) as n) w
+    from unnest(p_streams, p_expected, p_counts, p_ids) with ordinality as w (stream, expected, count, id, n)
       left join lateral (
         select e.version, e.id, e.position from "effect_decider".events e
           where e.stream = w.stream
@@ -397,7 +397,7 @@ begin
     v_versions := array(select case when v.status = 0 then v.version end
       from unnest(v_verdicts) with ordinality as v (status, version, positions, n) order by v.n);
   end if;
-  v_positions := array(select nextval('"effect_decider".position_seq'::regclass) from generate_series(1, cardinality(p_ids)) order by 1);
+  v_positions := array(select nextval('"effect_decider".position_seq'::regclass) from unnest(p_ids) order by 1);
   v_at := date_trunc('milliseconds', clock_timestamp());
   begin
     begin
@@ -458,11 +458,11 @@ begin
       order by w.n);
   end if;
   if p_writes is not null then
-    v_further := array(select nextval('"effect_decider".position_seq'::regclass) from generate_series(1, cardinality(p_writes)) order by 1);
+    v_further := array(select nextval('"effect_decider".position_seq'::regclass) from unnest(p_writes) order by 1);
     insert into "effect_decider".events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
       select e.position, v_at, e.id, v_versions[e.write] + 2 + (e.n - p_starts[e.write]), e.schema_version,
           e.stream, e.type, coalesce(e.tags::text[], '{}'), e.data::json, e.metadata::json
-        from (select unnest(v_further) as position, unnest(p_writes) as write, unnest(p_further_streams) as stream, unnest(p_further_ids) as id, unnest(p_further_types) as type, unnest(p_further_schema_versions) as schema_version, unnest(p_further_tag_lists) as tags, unnest(p_further_datas) as data, unnest(p_further_metadatas) as metadata, generate_series(1, cardinality(v_further)) as n) e
+        from (select e.*, (row_number() over (order by e.position))::integer as n from (select unnest(v_further) as position, unnest(p_writes) as write, unnest(p_further_streams) as stream, unnest(p_further_ids) as id, unnest(p_further_types) as type, unnest(p_further_schema_versions) as schema_version, unnest(p_further_tag_lists) as tags, unnest(p_further_datas) as data, unnest(p_further_metadatas) as metadata) e) e
         where v_made is null or v_made[e.write];
   end if;
   if p_tag_lists is not null or p_further_tag_lists is not null then
@@ -564,7 +564,7 @@ begin
     end if;
     v_currents := array(select v.version
       from unnest(v_verdicts) with ordinality as v (status, version, positions, n) order by v.n);
-    v_positions := array(select nextval('"effect_decider".position_seq'::regclass) from generate_series(1, v_count) order by 1);
+    v_positions := array(select nextval('"effect_decider".position_seq'::regclass) from unnest(p_ids) order by 1);
     v_at := date_trunc('milliseconds', clock_timestamp());
     begin
       -- The first event of each write claims its stream, in the order of names, so that two appends never wait for each
@@ -576,7 +576,7 @@ begin
             select e.position, e.id, w.current + 1 as version, e.schema_version, w.stream, e.type,
                 coalesce(e.tags::text[], '{}') as tags, e.data::json as data, e.metadata::json as metadata
               from unnest(p_streams, p_counts, v_firsts, v_currents) as w (stream, count, first, current)
-              join (select unnest(v_positions) as position, unnest(p_ids) as id, unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_tag_lists) as tags, unnest(p_datas) as data, unnest(p_metadatas) as metadata, generate_series(1, cardinality(v_positions)) as n) e on e.n = w.first
+              join (select e.*, (row_number() over (order by e.position))::integer as n from (select unnest(v_positions) as position, unnest(p_ids) as id, unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_tag_lists) as tags, unnest(p_datas) as data, unnest(p_metadatas) as metadata) e) e on e.n = w.first
               where w.count > 0
             union all
             select -nextval('"effect_decider".position_seq'::regclass), '00000000-0000-0000-0000-000000000000', w.current + 1, 0, w.stream, '',
@@ -593,7 +593,7 @@ begin
       insert into "effect_decider".events (position, recorded_at, id, version, schema_version, stream, type, tags, data, metadata)
         select e.position, v_at, e.id, w.current + (e.n - w.first) + 1, e.schema_version, w.stream, e.type,
             coalesce(e.tags::text[], '{}'), e.data::json, e.metadata::json
-          from (select unnest(v_positions) as position, unnest(p_writes) as write, unnest(p_ids) as id, unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_tag_lists) as tags, unnest(p_datas) as data, unnest(p_metadatas) as metadata, generate_series(1, cardinality(v_positions)) as n) e
+          from (select e.*, (row_number() over (order by e.position))::integer as n from (select unnest(v_positions) as position, unnest(p_writes) as write, unnest(p_ids) as id, unnest(p_types) as type, unnest(p_schema_versions) as schema_version, unnest(p_tag_lists) as tags, unnest(p_datas) as data, unnest(p_metadatas) as metadata) e) e
           join unnest(p_streams, v_firsts, v_currents) with ordinality as w (stream, first, current, n) on w.n = e.write
           where e.n > w.first;
       if p_tag_lists is not null then
