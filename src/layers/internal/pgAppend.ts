@@ -361,13 +361,10 @@ export const verdicts = <E>(
   }
   let next = 0
   return Effect.succeed(
-    encoded.map(({ events, stream }, i) => {
-      const own = [Rows.toPosition(positions[i])]
-      for (let n = 1; n < events.length; n++) {
-        own.push(Rows.toPosition(further![next++]))
-      }
-      const version = StreamVersion.make(Number(versions[i]) + events.length)
-      return Result.succeed({ stream, version, positions: own, repeated: false })
+    encoded.map(({ write }, i) => {
+      const count = write.events.length
+      const rest = count === 1 ? [] : further!.slice(next, (next += count - 1))
+      return Result.succeed(written(write, [Status.write, Number(versions[i]) + count, positions[i]!, ...rest]))
     })
   )
 }

@@ -1,5 +1,5 @@
 /**
- * Names and texts as PostgreSQL's SQL wants them quoted.
+ * Names and texts as PostgreSQL's SQL wants them quoted, and pieces of SQL that several statements have in common.
  */
 
 /**
