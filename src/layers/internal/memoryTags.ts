@@ -2,6 +2,7 @@
  * Where the events of a log in memory stand that have a tag, so that a few among many are found without looking at all of them.
  */
 import * as Criteria from "../../store/Criteria.ts"
+import { countBefore } from "../../store/internal/bisect.ts"
 import type { RecordedEvent } from "../../store/RecordedEvent.ts"
 import type * as Tagged from "./tagged.ts"
 
@@ -124,19 +125,8 @@ export class Tags {
 const none: ReadonlyArray<number> = []
 
 /** The place of the first of sorted indices that is not below an index. */
-const firstFrom = (indices: ReadonlyArray<number>, index: number): number => {
-  let low = 0
-  let high = indices.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (indices[middle]! < index) {
-      low = middle + 1
-    } else {
-      high = middle
-    }
-  }
-  return low
-}
+const firstFrom = (indices: ReadonlyArray<number>, index: number): number =>
+  countBefore(indices.length, (i) => indices[i]! < index)
 
 const countBetween = (indices: ReadonlyArray<number>, start: number, end: number): number =>
   firstFrom(indices, end) - firstFrom(indices, start)

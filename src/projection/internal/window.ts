@@ -2,6 +2,7 @@
  * The last events of the log, kept once for all who read there.
  */
 import type { Page } from "../../store/EventStore.ts"
+import { countBefore } from "../../store/internal/bisect.ts"
 import type { Position } from "../../store/Position.ts"
 import type { RecordedEvent } from "../../store/RecordedEvent.ts"
 
@@ -53,15 +54,6 @@ export class Window {
   }
 
   private indexAfter(position: Position): number {
-    let [low, high] = [0, this.events.length]
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if (this.events[middle]!.position <= position) {
-        low = middle + 1
-      } else {
-        high = middle
-      }
-    }
-    return low
+    return countBefore(this.events.length, (index) => this.events[index]!.position <= position)
   }
 }
