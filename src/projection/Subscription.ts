@@ -271,7 +271,7 @@ const follow = Effect.fnUntraced(function* (
       if (window !== undefined && before >= window.from) {
         events = window.after(before, pageSize)
         reader.after = events.at(-1)?.position ?? before
-        events = events.filter(isMeant)
+        events = isMeant === undefined ? events : events.filter(isMeant)
       } else if (window !== undefined) {
         const page = yield* pages(before, window)
         reader.after = page.scanned > before ? page.scanned : before
@@ -314,8 +314,9 @@ const ownPages = Effect.fnUntraced(function* (
   })
 })
 
-/** Which events of all a subscription is there for. */
-const meant =
-  ({ category, criteria }: Range) =>
-  (event: RecordedEvent): boolean =>
-    (category === undefined || StreamId.category(event.stream) === category) && Criteria.matches(criteria, event)
+/** Which events of all a subscription is there for, unless it is all of them. */
+const meant = ({ category, criteria }: Range): ((event: RecordedEvent) => boolean) | undefined =>
+  category === undefined && criteria._tag === "All"
+    ? undefined
+    : (event) =>
+        (category === undefined || StreamId.category(event.stream) === category) && Criteria.matches(criteria, event)

@@ -179,7 +179,7 @@ describe("feed", () => {
         for (const [moved, millis] of [
           [1, 1.5],
           [40, 5],
-          [10_000, 10]
+          [10_000, 25]
         ] as const) {
           yield* TestClock.adjust("1 second")
           const before = state.looks

@@ -64,14 +64,21 @@ export interface Feed {
 const longest = { unsettled: 100, failing: 1_000 } as const
 
 /**
- * The pause after a look, in milliseconds: the shortest, the longest, and by how many positions the head has to have moved for
- * each. Who is woken in it looks at its end, and so does who has found something. It bounds what looking, and reading what was
- * found, takes from those who append without pause, and delays nothing where there was a pause anyway.
+ * The longest pause that a look leaves, and how many events a millisecond of it is for.
  */
-const spacing = { shortest: 1.5, longest: 10, moved: 8n } as const
+const spacing = { longest: 25, perMilli: 8 } as const
 
-const pauseAfter = (moved: bigint): number =>
-  Math.min(Math.max(Number(moved / spacing.moved), spacing.shortest), spacing.longest)
+/**
+ * The pause after a look at so many new events, or after others were told of so many, in milliseconds. What is appended without
+ * pause is looked at, and told, the less often the more it is; what is appended after a pause is so at once in any case.
+ */
+export const pauseAfter = (events: number, shortest: number): number =>
+  Math.min(Math.max(events / spacing.perMilli, shortest), spacing.longest)
+
+/**
+ * The shortest pause after a look. Who is woken in it looks at its end, and so does who has found something.
+ */
+const shortestPause = 1.5
 
 /**
  * Makes the feed of a store. It ends with the scope.
@@ -169,11 +176,11 @@ const start = (
       const found = yield* Effect.result(source.look(self.head))
       let pause = source.pollInterval
       let isIdle = true
-      let moved = 0n
+      let moved = 0
       if (Result.isSuccess(found)) {
         failures = 0
         const { head } = found.success
-        moved = head - (self.head ?? head)
+        moved = Number(head - (self.head ?? head))
         self.head = head
         listeners.publish(head, number)
         if (!found.success.isSettled) {
@@ -186,10 +193,10 @@ const start = (
       } else {
         listeners.end(Effect.fail(found.failure), number)
       }
-      if (isIdle && moved > 0n) {
+      if (isIdle && moved > 0) {
         // Where something came, more comes mostly; who looks again by himself hears of it sooner, and needs no one to say so.
         unsettled = 0
-        yield* Effect.sleep(pauseAfter(moved))
+        yield* Effect.sleep(pauseAfter(moved, shortestPause))
         continue
       }
       const since = yield* Clock.currentTimeNanos
@@ -203,7 +210,7 @@ const start = (
         }
       }
       // Not slept before it listens: mostly it is over when somebody wakes, and each timer wakes the process.
-      const left = pauseAfter(moved) - Number((yield* Clock.currentTimeNanos) - since) / 1e6
+      const left = pauseAfter(moved, shortestPause) - Number((yield* Clock.currentTimeNanos) - since) / 1e6
       if (left > 0) {
         yield* Effect.sleep(left)
       }

@@ -6,9 +6,8 @@ import * as PgConnection from "@effect/sql-pg/PgConnection"
 import * as PgPool from "@effect/sql-pg/PgPool"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
@@ -18,12 +17,14 @@ import * as Feed from "./feed.ts"
 import * as Looks from "./pgLooks.ts"
 import { identifier } from "./pgNames.ts"
 import * as Failure from "./storeFailure.ts"
+import * as Telling from "./telling.ts"
 
 /**
  * The feed of the store in a schema, and how to tell it, and all others on that schema, of appends.
  */
 export interface Changes extends Feed.Feed, Pick<Looks.Looks, "brought"> {
-  readonly announce: () => void
+  /** After so many appends. */
+  readonly announce: (appends: number) => void
 }
 
 /**
@@ -32,18 +33,6 @@ export interface Changes extends Feed.Feed, Pick<Looks.Looks, "brought"> {
 const reconnect = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
   Schedule.jittered
 )
-
-/**
- * The pause after a notification: at most so often are those who append without pause slowed down, by telling others and by
- * those who are told. What is appended to a database at rest is told at once.
- */
-const spacing = Duration.millis(4)
-
-/**
- * How long the end of the store waits for the last notification to be sent, so that a program that appends and exits is
- * heard.
- */
-const farewell = "1 second"
 
 /**
  * Settings for sessions outside of the client's pool. The keep-alive finds a peer that is silently gone.
@@ -127,45 +116,14 @@ export const make = Effect.fnUntraced(function* (
     maxConnections: 1
   }).pipe(Effect.orDie, Scope.provide(yield* Scope.fork(yield* Effect.scope)), realTime)
   const tell = pool.use((connection) => connection.queryValues("select pg_notify($1, $2)", [channel, sender]))
-  const notify = yield* realTime(coalesced(tell))
+  const notify = yield* realTime(Telling.make(tell))
   return {
     ...feed,
     brought: looks.brought,
-    announce: () => {
+    announce: (appends) => {
       feed.wake()
-      notify()
+      notify(appends)
     }
-  }
-})
-
-/**
- * Runs an effect in the background each time it is called, but not twice at once: calls while it runs, or within a moment, lead to one more run.
- * Failures are nobody's concern, for listeners look now and then without being told.
- */
-const coalesced = Effect.fnUntraced(function* <E>(
-  effect: Effect.Effect<unknown, E>
-): Effect.fn.Return<() => void, never, Scope.Scope> {
-  const fork = Effect.runForkWith(yield* Effect.context())
-  let running: Fiber.Fiber<void> | undefined
-  let isAsked = false
-  const run = Effect.gen(function* () {
-    // So that the caller goes on first, and others that were committed at the same time are told along.
-    yield* Effect.yieldNow
-    while (isAsked) {
-      isAsked = false
-      yield* Effect.ignore(effect)
-      yield* Effect.sleep(spacing)
-    }
-    running = undefined
-  }).pipe(Effect.withTracerEnabled(false))
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() =>
-      running === undefined ? Effect.void : Effect.ignore(Effect.timeout(Fiber.await(running), farewell))
-    )
-  )
-  return () => {
-    isAsked = true
-    running ??= fork(run)
   }
 })
 

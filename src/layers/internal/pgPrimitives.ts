@@ -246,8 +246,9 @@ export const make = Effect.fnUntraced(function* (
   const committed = Effect.mapError(Failure.ofCommit("append", isLost))
 
   // A batch is announced once, and also when those who wanted it have been interrupted.
-  const announced = Effect.ensuring(Effect.sync(announce))
-  const announcing = Announcing.make(sql, announce)
+  const announced = (appends: number) => Effect.ensuring(Effect.sync(() => announce(appends)))
+  const announceOne = () => announce(1)
+  const announcing = Announcing.make(sql, announceOne)
 
   const importBatch = Import.make(sql, schema, isLost)
 
@@ -365,10 +366,10 @@ export const make = Effect.fnUntraced(function* (
         Effect.catch((error) =>
           isOfOne(error) ? Effect.succeed(members.map(() => undefined)) : committed(Effect.fail(error))
         ),
-        announced
+        announced(members.length)
       )
     },
-    alone: (one) => announced(alone(one))
+    alone: (one) => announced(1)(alone(one))
   })
 
   return {
@@ -496,7 +497,7 @@ export const make = Effect.fnUntraced(function* (
             : Effect.succeed(actual)
         })
       }),
-    importBatch: (batch) => Effect.tap(importBatch(batch), () => sql.afterCommit(Effect.sync(announce))),
+    importBatch: (batch) => Effect.tap(importBatch(batch), () => sql.afterCommit(Effect.sync(announceOne))),
     isInTransaction: Effect.withFiber((fiber) => Effect.succeed(Transaction.isInside(sql, fiber))),
     head: settledBy("head", text.head),
     withTransaction: Transaction.make(sql, isLost)
