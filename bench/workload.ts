@@ -140,11 +140,12 @@ export const closely = ({ rounds, seconds, ...others }: Plan): Plan => ({
 })
 
 /**
- * Where other processes work in turns: long ones. V8 looks for garbage in all of the memory of a process that has had nothing to do,
- * as soon as that has something to do again, and in a turn of a second that is half of its work; who always has something to do
- * pays for it once in many seconds.
+ * Where other processes work in turns: long ones, and many of them for the same reason. V8 looks for garbage in all of the memory of a
+ * process that has had nothing to do, as soon as that has something to do again, and in a turn of a second that is half of its
+ * work; who always has something to do pays for it once in many seconds.
  */
-export const steadily = (plan: Plan): Plan => (plan.quick ? plan : { ...plan, seconds: 4 })
+export const steadily = ({ rounds, ...others }: Plan): Plan =>
+  others.quick ? { ...others, rounds } : { ...others, seconds: 3, rounds: { ...rounds, rounds: 2 * rounds.rounds } }
 
 /** What a caller of `loop` does: one append after the other, ten to a stream. */
 export const appends =
