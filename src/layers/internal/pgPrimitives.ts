@@ -227,7 +227,7 @@ export const make = Effect.fnUntraced(function* (
     const found = brought(range)
     return found === undefined
       ? pageUpTo(range, range.upTo)
-      : Effect.map(toEvents("read", found), (events) => Rows.toPage(events, { scanned: range.upTo, isEnd: true }))
+      : Effect.map(toEvents("read", found), ({ all }) => ({ events: all, scanned: range.upTo, isEnd: true }))
   }
 
   const idsAfter = (stream: StreamId, version: number, count: number) =>
