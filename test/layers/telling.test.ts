@@ -48,13 +48,15 @@ describe("telling", () => {
 
   it.effect("goes on after it failed", () =>
     Effect.gen(function* () {
-      const { state, tell } = counted(Effect.fail("nobody is there"))
-      const announce = yield* Telling.make(tell)
-      announce(1)
-      yield* settle
-      announce(1)
-      yield* TestClock.adjust("1 second")
-      assert.strictEqual(state.told, 2)
+      for (const outcome of [Effect.fail("nobody is there"), Effect.die("broken")]) {
+        const { state, tell } = counted(outcome)
+        const announce = yield* Telling.make(tell)
+        announce(1)
+        yield* settle
+        announce(1)
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(state.told, 2)
+      }
     })
   )
 

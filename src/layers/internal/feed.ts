@@ -64,7 +64,7 @@ export interface Feed {
 const longest = { unsettled: 100, failing: 1_000 } as const
 
 /**
- * The longest pause that a look leaves, and how many events a millisecond of it is for.
+ * The longest pause, in milliseconds, and how many events a millisecond of it is for.
  */
 const spacing = { longest: 25, perMilli: 8 } as const
 

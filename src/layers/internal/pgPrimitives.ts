@@ -247,6 +247,7 @@ export const make = Effect.fnUntraced(function* (
 
   // A batch is announced once, and also when those who wanted it have been interrupted.
   const announced = (appends: number) => Effect.ensuring(Effect.sync(() => announce(appends)))
+  const announcedOne = announced(1)
   const announceOne = () => announce(1)
   const announcing = Announcing.make(sql, announceOne)
 
@@ -369,7 +370,7 @@ export const make = Effect.fnUntraced(function* (
         announced(members.length)
       )
     },
-    alone: (one) => announced(1)(alone(one))
+    alone: (one) => announcedOne(alone(one))
   })
 
   return {

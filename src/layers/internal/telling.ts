@@ -23,6 +23,7 @@ const farewell = "1 second"
 
 /**
  * Makes what is called after so many appends. Failures are nobody's concern, for listeners look now and then without being told.
+ * After a defect, of a client for example, it goes on as well.
  */
 export const make = Effect.fnUntraced(function* <E>(
   tell: Effect.Effect<unknown, E>
@@ -36,7 +37,7 @@ export const make = Effect.fnUntraced(function* <E>(
     while (untold > 0) {
       const told = untold
       untold = 0
-      yield* Effect.ignore(tell)
+      yield* Effect.ignoreCause(tell)
       yield* Effect.sleep(Feed.pauseAfter(told, shortestPause))
     }
     running = undefined
