@@ -92,6 +92,8 @@ export const telling = (server: Server, { rounds, seconds }: Plan): ReadonlyArra
           ...(yield* PgPrimitives.make(database.sql, "effect_decider", {
             announce: () => {},
             brought: () => undefined,
+            doubt: () => {},
+            note: () => {},
             told: () => undefined
           })),
           changes: Stream.never

@@ -10,8 +10,10 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import { EventStore } from "../../src/store/EventStore.ts"
 import * as StreamId from "../../src/store/StreamId.ts"
+import * as StreamVersion from "../../src/store/StreamVersion.ts"
 import * as Subscription from "../../src/projection/Subscription.ts"
-import { Any } from "../../src/store/ExpectedVersion.ts"
+import * as Criteria from "../../src/store/Criteria.ts"
+import { Any, Exact, NoStream } from "../../src/store/ExpectedVersion.ts"
 import * as Position from "../../src/store/Position.ts"
 import type { RecordedEvent } from "../../src/store/RecordedEvent.ts"
 import { setFlagsFromString } from "node:v8"
@@ -50,6 +52,18 @@ const listeners = (sql: PgClient.PgClient) =>
       where datname = current_database() and application_name = 'effect-decider changes'`,
     (rows) => rows.map((row) => row.pid)
   )
+
+/** From now on events that were read show it by their metadata, which is not what was appended. */
+const markReads = Effect.fnUntraced(function* (sql: PgClient.PgClient) {
+  yield* sql`
+    create function mark() returns trigger language plpgsql as
+      $$begin new.metadata := '{"read":true}'; return new; end$$`
+  yield* sql`create trigger mark before insert on effect_decider.events for each row execute function mark()`
+})
+
+const isRead = ({ metadata }: RecordedEvent) => "read" in metadata
+
+const unmarked = (events: ReadonlyArray<RecordedEvent>) => events.map((event) => ({ ...event, metadata: {} }))
 
 /** Reads on whenever it is told to, until it has seen all. */
 const tail = Effect.fnUntraced(function* (store: Store, isAll: (count: number) => boolean) {
@@ -105,12 +119,17 @@ describe("PgEventStore, changes", () => {
       const { store } = yield* open(config, seldom)
       const other = yield* open(config, seldom)
       const ear = yield* listen(store)
-      for (const end of ["commit", "rollback"] as const) {
+      for (const [end, who] of [
+        ["commit", other],
+        ["rollback", other],
+        ["commit", { store }],
+        ["rollback", { store }]
+      ] as const) {
         yield* lessThan(
           1_000,
           Effect.gen(function* () {
             const held = yield* heldOpen(other.store, append(other.store))
-            const behind = yield* append(other.store)
+            const behind = yield* append(who.store)
             // Long enough for the looks to become as rare as they do.
             yield* Effect.sleep("300 millis")
             assert.strictEqual(yield* Queue.size(ear.told), 0)
@@ -181,6 +200,89 @@ describe("PgEventStore, changes", () => {
     })
   )
 
+  it.live("bring what the own process appends as it was written, and without reading it", () =>
+    Effect.gen(function* () {
+      const { sql, store } = yield* open(yield* Postgres.database, seldom)
+      yield* markReads(sql)
+      const { batches } = yield* Effect.provideService(Subscription.make, EventStore, store)
+      const seen: Array<RecordedEvent> = []
+      const follow = Stream.runForEach(batches(), ({ events }) => Effect.sync(() => seen.push(...events)))
+      yield* Effect.forkScoped(follow)
+      while ((yield* listeners(sql)).length === 0) {
+        yield* Effect.sleep(5)
+      }
+      const [stream, tag] = [newStream(), `tag-${newStream()}`]
+      const tagged = (count: number) =>
+        Array.from({ length: count }, (_, n) =>
+          newEvent({
+            type: 'Tagged "é"',
+            schemaVersion: 3,
+            data: { n, text: "a\u2028\ud83d\ude00" },
+            tags: [tag, "x, y"]
+          })
+        )
+      const record = (key: string) => ({ idempotency: [{ key, fingerprint: key, outcome: {} }] })
+      const together = (others: ReadonlyArray<Effect.Effect<unknown, unknown>>) =>
+        Effect.all([...Array.from({ length: 40 }, (_, i) => append(store, 1 + (i % 3))), ...others], {
+          concurrency: "unbounded"
+        })
+      const unseen = (after: Position.Position) => ({
+        condition: { after, failIfEventsMatch: Criteria.tags(tag) }
+      })
+      const appends: ReadonlyArray<(key: string) => Effect.Effect<unknown, unknown>> = [
+        () => append(store),
+        () => append(store, 3),
+        () => Effect.flatMap(store.head, (head) => store.append(write(stream, Any, ...tagged(1)), unseen(head))),
+        () => Effect.flatMap(store.head, (head) => store.append(write(stream, Any, ...tagged(2)), unseen(head))),
+        (key) => store.append(write(newStream(), NoStream, ...tagged(2)), record(key)),
+        (key) => together([store.append(write(newStream(), NoStream, ...tagged(3)), record(key))])
+      ]
+      const seenAll = Effect.gen(function* () {
+        const head = yield* store.head
+        while ((seen.at(-1)?.position ?? 0n) < head) {
+          yield* Effect.sleep(1)
+        }
+      }).pipe(Effect.timeout(patience))
+      for (const [i, append] of appends.entries()) {
+        let attempt = 0
+        const run = Effect.gen(function* () {
+          const before = seen.length
+          yield* append(`${i} ${attempt++}`)
+          yield* seenAll
+          // The look that follows should not come between the next commit and its acknowledgement.
+          yield* Effect.sleep(50)
+          return [seen.slice(before).filter(isRead).length, undefined] as const
+        })
+        yield* lessThan(1, run)
+      }
+      // Who is refused in a batch leaves a gap.
+      const refused = store.append(write(newStream(), Exact(StreamVersion.make(1_000)), newEvent()))
+      yield* together([Effect.flip(refused)])
+      yield* seenAll
+      const log = yield* Stream.runCollect(store.read())
+      assert.isTrue(log.every(isRead))
+      assert.deepStrictEqual(unmarked(seen), unmarked(log))
+    })
+  )
+
+  it.live("tell promptly of what others, and a transaction, append right after the own process", () =>
+    Effect.gen(function* () {
+      const config = yield* Postgres.database
+      const { store } = yield* open(config, seldom)
+      const other = yield* open(config, seldom)
+      const ear = yield* listen(store)
+      for (const later of [append(other.store), store.withTransaction(append(store))]) {
+        const once = Effect.gen(function* () {
+          // After so many there is a pause, in which both come. The look at its end needs not ask for the first.
+          yield* ear.until(yield* append(store, 300))
+          yield* append(store)
+          return [yield* ear.until(yield* later), undefined] as const
+        })
+        yield* Effect.replicateEffect(lessThan(500, once), 20)
+      }
+    })
+  )
+
   it.live("tell by polling what nobody notifies of", () =>
     Effect.gen(function* () {
       const { sql, store } = yield* open(yield* Postgres.database, { pollInterval: "50 millis" })
@@ -222,9 +324,13 @@ describe("PgEventStore, changes", () => {
       const config = yield* Postgres.database
       const { sql, store } = yield* open(config, seldom)
       const other = yield* open(config, seldom)
+      yield* markReads(sql)
+      const { batches } = yield* Effect.provideService(Subscription.make, EventStore, store)
+      const seen: Array<RecordedEvent> = []
+      yield* Effect.forkScoped(Stream.runForEach(batches(), ({ events }) => Effect.sync(() => seen.push(...events))))
       const killed = new Set<number>()
-      // And as many more as it takes until several listeners were killed.
-      const isEnough = (count: number) => count >= 600 && killed.size > 3
+      // And as many more as it takes until several listeners were killed, and some events were not read.
+      const isEnough = (count: number) => count >= 600 && killed.size > 3 && !seen.every(isRead)
       let appended = 0
       let last = Infinity
       const tailing = yield* Effect.forkChild(tail(store, (count) => count === last))
@@ -235,20 +341,25 @@ describe("PgEventStore, changes", () => {
               killed.add(pid)
               yield* sql`select pg_terminate_backend(${pid})`
             }
-            yield* Effect.sleep(20)
+            yield* Effect.sleep(20 + Math.random() * 200)
           })
         )
       )
       while (!isEnough(appended)) {
-        yield* Effect.all([append(other.store), append(other.store)], { concurrency: 2 })
+        const both = [append(store), ...(Math.random() < 0.3 ? [append(other.store)] : [])]
+        yield* Effect.all(both, { concurrency: 2 })
         yield* Effect.sleep(1)
-        appended += 2
+        appended += both.length
       }
       // It is told of that one last.
       last = appended + 1
       yield* append(other.store)
       assert.deepStrictEqual(yield* Effect.timeout(Fiber.join(tailing), patience), yield* positions(sql))
       yield* Fiber.interrupt(killer)
+      while (seen.length < last) {
+        yield* Effect.sleep(5)
+      }
+      assert.deepStrictEqual(unmarked(seen), unmarked(yield* Stream.runCollect(store.read())))
       const ear = yield* listen(store)
       while ((yield* listeners(sql)).length === 0) {
         yield* Effect.sleep(5)

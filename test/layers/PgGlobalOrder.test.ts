@@ -9,7 +9,9 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import type { ReadOptions } from "../../src/store/EventStore.ts"
+import * as Stream from "effect/Stream"
+import * as Subscription from "../../src/projection/Subscription.ts"
+import { EventStore, type ReadOptions } from "../../src/store/EventStore.ts"
 import { Any, Exact, NoStream } from "../../src/store/ExpectedVersion.ts"
 import * as Position from "../../src/store/Position.ts"
 import type { RecordedEvent } from "../../src/store/RecordedEvent.ts"
@@ -135,6 +137,30 @@ const reader = Effect.fnUntraced(function* (
   }
 })
 
+/** Subscribes until all is over and delivered. */
+const subscriber = Effect.fnUntraced(function* (
+  store: Store,
+  isOver: () => boolean,
+  head: Effect.Effect<Position.Position, unknown>
+) {
+  const { batches } = yield* Effect.provideService(Subscription.make, EventStore, store)
+  const seen: Array<RecordedEvent> = []
+  let last: Position.Position = Position.origin
+  const following = Stream.runForEach(batches(), ({ events, scanned }) =>
+    Effect.sync(() => {
+      seen.push(...events)
+      last = scanned
+    })
+  )
+  const over = Effect.gen(function* () {
+    while (!isOver() || last < (yield* head)) {
+      yield* Effect.sleep(5)
+    }
+  })
+  yield* Effect.raceFirst(over, following)
+  return seen
+}, Effect.scoped)
+
 const naiveReader = Effect.fnUntraced(function* (sql: PgClient.PgClient, isOver: () => boolean, seen: Array<bigint>) {
   while (true) {
     const wasOver = isOver()
@@ -245,6 +271,9 @@ describe("PgEventStore, global order", () => {
             {
               all: reader(store, isOver, { limit: 100 }, seen),
               quarter: reader(store, isOver, { category: "quarter", limit: 10 }),
+              // Each is where some of the events are appended, and others are not.
+              here: subscriber(store, isOver, store.head),
+              there: subscriber(victim.store, isOver, store.head),
               naive: naiveReader(sql, isOver, seenNaively)
             },
             { concurrency: "unbounded" }
@@ -253,7 +282,7 @@ describe("PgEventStore, global order", () => {
         const killing = yield* Effect.forkChild(killer(sql, isTime))
         const acknowledged = (yield* Fiber.join(writers)).flat()
         yield* Fiber.join(killing)
-        const { all, naive, quarter } = yield* Fiber.join(readers)
+        const { all, here, naive, quarter, there } = yield* Fiber.join(readers)
 
         const log = yield* sql<{ position: bigint; id: string }>`
         select position, id from effect_decider.events order by position`
@@ -262,6 +291,8 @@ describe("PgEventStore, global order", () => {
           all.map((event) => event.position),
           positions
         )
+        assert.deepStrictEqual(here, all)
+        assert.deepStrictEqual(there, all)
         assert.deepStrictEqual(
           quarter,
           all.filter((event) => StreamId.category(event.stream) === "quarter")

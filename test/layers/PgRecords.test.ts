@@ -18,7 +18,13 @@ let next = 0
 const newRecord = (): IdempotencyRecord => ({ key: `key ${next++}`, fingerprint: "f", outcome: { versions: [1, 2] } })
 
 const makePrimitives = (sql: PgClient) =>
-  Pg.make(sql, "effect_decider", { announce: () => undefined, brought: () => undefined, told: () => undefined })
+  Pg.make(sql, "effect_decider", {
+    announce: () => undefined,
+    doubt: () => undefined,
+    brought: () => undefined,
+    note: () => undefined,
+    told: () => undefined
+  })
 
 const recorded = (store: Store, key: string) =>
   Effect.map(store.load(newStream(), { idempotencyKey: key }), (loaded) => loaded.recorded)

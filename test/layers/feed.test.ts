@@ -20,17 +20,20 @@ const fake = Effect.fnUntraced(function* (options: Partial<Feed.Source> = {}) {
   const state = {
     head: at(0),
     isSettled: true,
+    isFromMemory: false,
+    /** What each look was told of those who listen. */
+    joined: [] as Array<boolean>,
     failure: undefined as ReadError | undefined,
     looks: 0,
     listening: 0,
     started: 0
   }
-  const look = () =>
+  const look = (_: Position.Position | undefined, isJoined: boolean) =>
     Effect.suspend(() => {
       state.looks++
-      return state.failure === undefined
-        ? Effect.succeed({ head: state.head, isSettled: state.isSettled })
-        : Effect.fail(state.failure)
+      state.joined.push(isJoined)
+      const { failure, head, isFromMemory, isSettled } = state
+      return failure === undefined ? Effect.succeed({ head, isSettled, isFromMemory }) : Effect.fail(failure)
     })
   const listen = () =>
     Effect.acquireUseRelease(
@@ -212,6 +215,50 @@ describe("feed", () => {
       assert.strictEqual(state.looks, before + 2)
       yield* TestClock.adjust("1 second")
       assert.strictEqual(state.looks, before + 3)
+    })
+  )
+
+  it.effect("waits to be woken where the own process has appended, and looks for more when it was not", () =>
+    Effect.gen(function* () {
+      const { feed, state } = yield* fake()
+      const ear = yield* listen(feed)
+      yield* ear.next
+      yield* TestClock.adjust("1 second")
+      state.isFromMemory = true
+      state.head = at(1)
+      feed.wake()
+      yield* ear.next
+      state.isFromMemory = false
+      const before = state.looks
+      yield* TestClock.adjust("24 millis")
+      assert.strictEqual(state.looks, before)
+      // Nobody says so.
+      state.head = at(2)
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual(yield* ear.next, at(2))
+    })
+  )
+
+  it.effect("a look knows whether somebody has joined since one that was answered", () =>
+    Effect.gen(function* () {
+      const { feed, state } = yield* fake()
+      const ear = yield* listen(feed)
+      yield* ear.next
+      yield* TestClock.adjust("1 second")
+      state.joined.length = 0
+      feed.wake()
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(state.joined, [false])
+      state.failure = failure(true)
+      const later = yield* listen(feed)
+      yield* TestClock.adjust("30 millis")
+      state.failure = undefined
+      yield* TestClock.adjust("1 second")
+      yield* later.next
+      assert.isTrue(state.joined.length > 2 && state.joined.slice(1).every((isJoined) => isJoined))
+      feed.wake()
+      yield* TestClock.adjust("1 second")
+      assert.isFalse(state.joined.at(-1))
     })
   )
 

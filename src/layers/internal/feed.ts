@@ -22,24 +22,26 @@ import * as Listeners from "./listeners.ts"
 /**
  * How a store is asked.
  *
- * - `look`: the head, and whether there are events beyond it; given the head that was found last, if any.
+ * - `look`: the head, and whether there are events beyond it; given the head that was found last, if any, and whether somebody has
+ *   begun to listen since, who must be told nothing older.
  * - `pollInterval`: how long to wait for a wake-up, `undefined` for ever.
  * - `hasMoved`: asked first when there was none; whether it is worth a look. Always by default.
  * - `listen`: runs while there are listeners; calls `wake` when somebody else has appended.
  */
 export interface Source {
-  readonly look: (told: Position | undefined) => Effect.Effect<Look, ReadError>
+  readonly look: (told: Position | undefined, isJoined: boolean) => Effect.Effect<Look, ReadError>
   readonly pollInterval: Duration.Duration | undefined
   readonly hasMoved?: Effect.Effect<boolean> | undefined
   readonly listen?: ((wake: () => void) => Effect.Effect<void>) | undefined
 }
 
 /**
- * What a look has found.
+ * What a look has found. `isFromMemory` says that it is what the own process has appended, and that the store was not asked.
  */
 export interface Look {
   readonly head: Position
   readonly isSettled: boolean
+  readonly isFromMemory?: boolean | undefined
 }
 
 /**
@@ -102,6 +104,7 @@ export const make = Effect.fnUntraced(function* (source: Source): Effect.fn.Retu
     }
     current ??= start(source, listeners, fork, died)
     const listener = listeners.join(current.looks)
+    current.isJoined = true
     current.wake()
     return Effect.succeed(listener)
   })
@@ -133,6 +136,8 @@ interface Asking {
   readonly fiber: Fiber.Fiber<unknown>
   /** How many looks have begun. */
   looks: number
+  /** Whether somebody has begun to listen since. */
+  isJoined: boolean
   head: Position | undefined
   readonly wake: () => void
 }
@@ -173,21 +178,29 @@ const start = (
     while (true) {
       isAsked = false
       const number = ++self.looks
-      const found = yield* Effect.result(source.look(self.head))
+      const { isJoined } = self
+      self.isJoined = false
+      const found = yield* Effect.result(source.look(self.head, isJoined))
       let pause = source.pollInterval
       let isIdle = true
       let moved = 0
       if (Result.isSuccess(found)) {
         failures = 0
-        const { head } = found.success
+        const { head, isFromMemory, isSettled } = found.success
         moved = Number(head - (self.head ?? head))
         self.head = head
         listeners.publish(head, number)
-        if (!found.success.isSettled) {
+        if (!isSettled) {
           pause = Duration.millis(Math.min(2 ** unsettled++, longest.unsettled))
+          isIdle = false
+        } else if (isFromMemory === true) {
+          // What is appended here wakes; what else there is may have been told of already.
+          unsettled = 0
+          pause = Duration.millis(spacing.longest)
           isIdle = false
         }
       } else if (found.failure._tag === "StoreUnavailable" && found.failure.isRetryable) {
+        self.isJoined ||= isJoined
         pause = Duration.millis(Math.min(20 * 2 ** failures++, longest.failing) * (0.5 + (yield* Random.next) / 2))
         isIdle = false
       } else {
@@ -223,6 +236,7 @@ const start = (
   )
   const self: Asking = {
     looks: 0,
+    isJoined: false,
     head: undefined,
     wake,
     // Not traced: it would be a span for every poll.

@@ -10,6 +10,7 @@ import type { Write, Written } from "../../store/EventStore.ts"
 import type { ExpectedVersion } from "../../store/ExpectedVersion.ts"
 import * as Verdict from "../../store/internal/verdict.ts"
 import type { NewEvent } from "../../store/NewEvent.ts"
+import type { Position } from "../../store/Position.ts"
 import {
   AppendConditionFailed,
   IdempotencyViolation,
@@ -23,8 +24,8 @@ import * as Rows from "./pgRows.ts"
 import * as TagLocks from "./tagLocks.ts"
 
 /**
- * The answer to one write: the status and the version of its verdict, and the positions of its events. They are bigints
- * unless the program has made its client decode them otherwise.
+ * The answer to one write: the status and the version of its verdict, and the positions of its events; and after them, from the
+ * function for one write, when it was made. They are bigints unless the program has made its client decode them otherwise.
  */
 export type Row = readonly [status: Integer, version: Integer, ...positions: ReadonlyArray<Integer>]
 
@@ -336,16 +337,17 @@ export const Status = {
 } as const
 
 /**
- * The answer to a batch: one row of lists when all of its writes were made, else a row with the verdict on each.
+ * The answer to a batch: one row of lists when all of its writes were made, and when, else a row with the verdict on each.
  */
 export type BatchRow =
   | readonly [
       versions: ReadonlyArray<Integer>,
       positions: ReadonlyArray<Integer>,
       further: ReadonlyArray<Integer> | null,
+      recordedAt: Integer,
       verdict: null
     ]
-  | readonly [versions: null, positions: null, further: null, verdict: Row]
+  | readonly [versions: null, positions: null, further: null, recordedAt: null, verdict: Row]
 
 /**
  * What became of the writes of a batch; `undefined` for one that has to go alone.
@@ -357,7 +359,7 @@ export const verdicts = <E>(
 ): Effect.Effect<ReadonlyArray<Result.Result<Written, Verdict.Refusal | AppendConditionFailed | E> | undefined>> => {
   const [versions, positions, further] = rows[0]!
   if (versions === null) {
-    return Effect.forEach(encoded, (one, i) => verdictOf(one, rows[i]![3]!, idsAfter))
+    return Effect.forEach(encoded, (one, i) => verdictOf(one, rows[i]![4]!, idsAfter))
   }
   let next = 0
   return Effect.succeed(
@@ -386,12 +388,24 @@ const verdictOf = <E>(
   }
 }
 
-const written = ({ stream }: Write, [status, version, ...positions]: Row): Written => ({
+const written = ({ events, stream }: Write, row: Row): Written => ({
   stream,
-  version: StreamVersion.make(Number(version)),
-  positions: positions.map(Rows.toPosition),
-  repeated: Number(status) === Status.repeat
+  version: StreamVersion.make(Number(row[1])),
+  positions: positionsOf(events, row),
+  repeated: Number(row[0]) === Status.repeat
 })
+
+/**
+ * The positions in the answer to a write.
+ */
+export const positionsOf = ({ length }: Write["events"], row: Row): ReadonlyArray<Position> =>
+  row.slice(2, 2 + length).map(Rows.toPosition)
+
+/**
+ * When a single write was made, by its answer; `undefined` if it was not.
+ */
+export const madeAt = ({ events }: Encoded, row: Row): Integer | undefined =>
+  Number(row[0]) === Status.write ? row[2 + events.length] : undefined
 
 /**
  * The verdict on a write that its row tells.

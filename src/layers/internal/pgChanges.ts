@@ -22,8 +22,8 @@ import * as Telling from "./telling.ts"
 /**
  * The feed of the store in a schema, and how to tell it, and all others on that schema, of appends.
  */
-export interface Changes extends Feed.Feed, Pick<Looks.Looks, "brought"> {
-  /** After so many appends. */
+export interface Changes extends Feed.Feed, Pick<Looks.Looks, "brought" | "doubt" | "note"> {
+  /** After so many appends. What they have written is noted before. */
   readonly announce: (appends: number) => void
 }
 
@@ -94,14 +94,20 @@ export const make = Effect.fnUntraced(function* (
         Effect.ignore
       )
       yield* Effect.sleep(yield* Random.nextBetween(0, 20))
-    }).pipe(Effect.scoped, Effect.retry(reconnect), Effect.ignore, Effect.forever)
+    }).pipe(
+      Effect.scoped,
+      Effect.retry(reconnect),
+      Effect.ignore,
+      Effect.forever,
+      Effect.ensuring(Effect.sync(looks.end))
+    )
 
-  const look = (told: Position | undefined) =>
+  const look = (told: Position | undefined, isJoined: boolean) =>
     Effect.suspend(() => {
       if (session === undefined) {
         looks.doubt()
       }
-      return looks.look(told)
+      return looks.look(told, isJoined)
     })
 
   // A database is not in the time of a test clock.
@@ -120,6 +126,13 @@ export const make = Effect.fnUntraced(function* (
   return {
     ...feed,
     brought: looks.brought,
+    doubt: looks.doubt,
+    note: (write, written, recordedAt) => {
+      // For those who listen now: who begins looks at the log first.
+      if (feed.told() !== undefined) {
+        looks.note(write, written, recordedAt)
+      }
+    },
     announce: (appends) => {
       feed.wake()
       notify(appends)

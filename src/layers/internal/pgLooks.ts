@@ -2,15 +2,16 @@
  * Looks at the end of the log of a PostgreSQL store: up to where nothing will appear any more that is not there now.
  *
  * Positions are drawn one after the other. So what follows the head without a gap is settled, for nothing can come in between,
- * and a look by the index on positions is enough to see it. A gap is an append that is under way, mostly, and filled at the
- * next look. One that is still there may be of an append that was taken back or of a transaction that stays open: then the
- * safe position says which, for which the server looks at all of its locks.
+ * and a look by the index on positions is enough to see it; and none is needed at what the own process has appended. A gap is an
+ * append that is under way, mostly, and filled at the next look. One that is still there may be of an append that was taken back or
+ * of a transaction that stays open: then the safe position says which, for which the server looks at all of its locks.
  */
 import * as Effect from "effect/Effect"
 import { pageSize, type Range } from "../../store/EventStore.ts"
 import type { Position } from "../../store/Position.ts"
 import type { ReadError } from "../../store/StoreError.ts"
 import type { Look } from "./feed.ts"
+import { Appended, consecutive } from "./pgAppended.ts"
 import * as Rows from "./pgRows.ts"
 
 type Found = ReadonlyArray<ReadonlyArray<unknown>>
@@ -18,19 +19,23 @@ type Found = ReadonlyArray<ReadonlyArray<unknown>>
 /**
  * What looks, and what the last look has brought along.
  */
-export interface Looks {
+export interface Looks extends Pick<Appended, "note"> {
   /**
-   * The head, for those who were told one before.
+   * The head, for those who were told one before, and by the database if somebody has joined them.
    */
-  readonly look: (told: Position | undefined) => Effect.Effect<Look, ReadError>
+  readonly look: (told: Position | undefined, isJoined: boolean) => Effect.Effect<Look, ReadError>
   /**
    * The next look asks for the safe position, which only a server that writes gives: for it may be another one now.
    */
   readonly doubt: () => void
   /**
+   * Nobody follows the log any more.
+   */
+  readonly end: () => void
+  /**
    * The rows of a range, if it is what the last look has found and they came with it. Handed out once. They do come with it
-   * when those of the look before were asked for: who follows the log reads everything that is new, and this saves a round
-   * trip each time.
+   * where the own process has appended them, and when those of the look before were asked for: who follows the log reads
+   * everything that is new, and this saves a round trip each time.
    */
   readonly brought: (range: Range) => Found | undefined
 }
@@ -49,10 +54,13 @@ export const make = (
   let last: { readonly after: Position; readonly head: Position; readonly rows: Found | undefined } | undefined
   let isWanted = false
   let isDoubted = false
+  const appended = new Appended()
 
   const far = (told: Position | undefined) =>
     Effect.suspend(() => {
       isDoubted = false
+      // What a server has acknowledged that is not there any more may be gone as well.
+      appended.clear()
       return Effect.mapBoth(ask(text.far), {
         onFailure: (error) => {
           isDoubted = true
@@ -72,10 +80,7 @@ export const make = (
     Effect.suspend(() => {
       const isBrought = isWanted
       return Effect.map(ask(isBrought ? text.events : text.positions, [told]), (rows): Look => {
-        let count = 0
-        while (count < rows.length && Rows.toPosition(rows[count]![0]) === told + BigInt(count + 1)) {
-          count++
-        }
+        const count = consecutive(rows, told)
         const head = (told + BigInt(count)) as Position
         const isSettled = count === rows.length && count < pageSize
         gapAfter = isSettled ? undefined : head
@@ -87,11 +92,28 @@ export const make = (
       })
     })
 
+  const look = (told: Position | undefined, isJoined: boolean): Effect.Effect<Look, ReadError> => {
+    if (told === undefined || isDoubted) {
+      return far(told)
+    }
+    const rows = isJoined ? [] : appended.take(told)
+    if (rows.length > 0) {
+      const head = rows[rows.length - 1]![0]
+      last = { after: told, head, rows }
+      return Effect.succeed({ head, isSettled: appended.isEmpty, isFromMemory: true })
+    }
+    return told === gapAfter ? far(told) : near(told)
+  }
+
   return {
-    look: (told) =>
-      Effect.suspend(() => (told === undefined || told === gapAfter || isDoubted ? far(told) : near(told))),
+    note: (write, written, recordedAt) => appended.note(write, written, recordedAt),
+    look: (told, isJoined) => Effect.suspend(() => look(told, isJoined)),
     doubt: () => {
       isDoubted = true
+    },
+    end: () => {
+      appended.clear()
+      last = undefined
     },
     brought: ({ after, category, criteria, direction, limit, until, upTo }) => {
       const isAll = criteria._tag === "All" && category === undefined && until === undefined && direction === "forward"

@@ -168,10 +168,10 @@ end`)}`,
   p_ids uuid[], p_types text[], p_schema_versions integer[], p_tag_lists text[], p_datas text[], p_metadatas text[],
   p_locks integer[], p_keys text[], p_fingerprints text[], p_outcomes text[]
 ) returns bigint[] language plpgsql volatile as ${body(`
--- One write: its first event, if it has any, and the further ones. Answers the status and the version of its verdict, and
--- the positions. Never fails for a lost race for a stream, so a surrounding transaction stays usable. The caller may have its
--- locks already. With idempotency records, which need events, the answer is null when a key is recorded: append_recorded has
--- more to say then, and also when this fails for a lost race for a key.
+-- One write: its first event, if it has any, and the further ones. Answers the status and the version of its verdict, and the
+-- positions, and after these, of events it has made, when it did, in milliseconds. Never fails for a lost race for a stream, so
+-- a surrounding transaction stays usable. The caller may have its locks already. With idempotency records, which need events, the
+-- answer is null when a key is recorded: append_recorded has more to say then, and also when this fails for a lost race for a key.
 declare
   -- The version to write after; -1 when that takes more than a look.
   v_current integer;
@@ -237,7 +237,7 @@ begin
       end if;
     end if;
     if v_position is not null and p_ids is null then
-      return array[0, v_current + 1, v_position];
+      return array[0, v_current + 1, v_position, ${millis("v_at")}];
     elsif v_position is not null then
       -- Drawn after the first, and sorted, so they increase.
       v_further := ${draw(s, "p_ids")};
@@ -248,7 +248,7 @@ begin
       if p_tag_lists is not null then
         perform ${s}.index_tags(v_further);
       end if;
-      return array[0, v_current + 1 + cardinality(p_ids), v_position] || v_further;
+      return array[0, v_current + 1 + cardinality(p_ids), v_position] || v_further || ${millis("v_at")};
     end if;
     v_current := -1;
     -- Who won may have been a retry of this write, whose client has lost this session; and others may have followed.
@@ -263,14 +263,14 @@ end`)}`,
   p_further_tag_lists text[], p_further_datas text[], p_further_metadatas text[],
   p_locks integer[], p_lock_writes integer[], p_guarded integer[], p_afters bigint[], p_item_tags text[], p_item_types text[],
   p_keys text[], p_fingerprints text[], p_outcomes text[], p_key_writes integer[]
-) returns table (r_versions integer[], r_positions bigint[], r_further bigint[], r_verdict bigint[])
+) returns table (r_versions integer[], r_positions bigint[], r_further bigint[], r_recorded_at bigint, r_verdict bigint[])
 language plpgsql volatile as ${body(`
 -- Writes to different streams, each for itself, in one transaction that has nothing else. When all are made, it answers in one
--- row the versions that they are made after, the positions of their first events, and those of the further ones, if there are
--- any. Otherwise it answers in a row for each, in their order, the status and the version of its verdict, and the positions;
--- status 5 says that it must go alone, because it would wait for long, or wait while others wait for this transaction. Each has
--- events: the first ones stand in arrays of one element per write, the further ones of all writes one after the other, from
--- p_starts on, each with the number of its write.
+-- row the versions that they are made after, the positions of their first events, those of the further ones, if there are
+-- any, and when all were recorded, in milliseconds. Otherwise it answers in a row for each, in their order, the status and the
+-- version of its verdict, and the positions; status 5 says that it must go alone, because it would wait for long, or wait while
+-- others wait for this transaction. Each has events: the first ones stand in arrays of one element per write, the further ones of
+-- all writes one after the other, from p_starts on, each with the number of its write.
 -- Conditions stand likewise, item by item, each with the number of the write it guards, and every item has a tag. Nothing
 -- that an item's first tag has may be among the other writes. Where an event matches, the write is not made: it answers what
 -- there is to say anyway, or the status 7 and the position of the event. Idempotency records stand likewise, each with the
@@ -425,11 +425,11 @@ begin
     end if;
   end if;
   if v_made is null then
-    return query select v_versions, v_positions, v_further, null::bigint[];
+    return query select v_versions, v_positions, v_further, ${millis("v_at")}, null::bigint[];
     return;
   end if;
   return query
-    select null::integer[], null::bigint[], null::bigint[], case
+    select null::integer[], null::bigint[], null::bigint[], null::bigint, case
         when v_made[w.n] then array[0, w.version + w.count, w.position] || v_further[w.start : w.start + w.count - 2]
         when w.status = 0 or w.n = any(v_recorded) then array[5, w.version]::bigint[]
         when w.status = 7 then array[7]::bigint[] || w.positions
@@ -575,6 +575,9 @@ begin
   end loop;
 end`)}`
 ]
+
+// By a double, which holds every millisecond and is cheaper than the numeric that "extract" answers.
+const millis = (time: string): string => `(date_part('epoch', ${time}) * 1000)::bigint`
 
 const lookFurther = (expected: string): string =>
   `case when ${expected} in (-1, -2) then ${expected} - 2 else ${expected} end`

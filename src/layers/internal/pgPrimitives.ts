@@ -8,6 +8,7 @@ import * as PgTypes from "@effect/sql-pg/PgTypes"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import type * as Statement from "effect/sql/Statement"
@@ -48,7 +49,7 @@ import * as Turnstile from "./turnstile.ts"
 export const make = Effect.fnUntraced(function* (
   sql: PgClient,
   schema: string,
-  { announce, brought, told }: Pick<Changes, "announce" | "brought" | "told">
+  { announce, brought, doubt, note, told }: Pick<Changes, "announce" | "brought" | "doubt" | "note" | "told">
 ): Effect.fn.Return<Omit<Primitives, "changes">, never, Scope.Scope> {
   const text = statements(identifier(schema))
   const system = systemOf(sql.config, schema)
@@ -242,8 +243,14 @@ export const make = Effect.fnUntraced(function* (
   // other fibers, whose rollback would take along what was acknowledged.
   const savepoint = Transaction.make(sql, isLost, "append")
 
-  // Of what commits by itself.
-  const committed = Effect.mapError(Failure.ofCommit("append", isLost))
+  // Of what commits by itself. A server that is gone may have taken along what it has acknowledged.
+  const failed = Failure.ofCommit("append", isLost)
+  const committed = Effect.mapError((error: SqlError) => {
+    if (isLost(error)) {
+      doubt()
+    }
+    return failed(error)
+  })
 
   // A batch is announced once, and also when those who wanted it have been interrupted.
   const announced = (appends: number) => Effect.ensuring(Effect.sync(() => announce(appends)))
@@ -253,6 +260,16 @@ export const make = Effect.fnUntraced(function* (
 
   const importBatch = Import.make(sql, schema, isLost)
 
+  // Of one write outside of a transaction. What it has made is committed.
+  const noted = (one: Append.Encoded, row: Append.Row) =>
+    Effect.map(Conditions.answerOne(one, row, idsAfter), (written) => {
+      const recordedAt = Append.madeAt(one, row)
+      if (recordedAt !== undefined) {
+        note(one, written[0]!, recordedAt)
+      }
+      return written
+    })
+
   // It may have to wait for those who write what it forbids, and others must wait for it.
   const appendIf = (one: Append.Encoded, condition: AppendCondition, inTransaction: boolean) => {
     const isPlain = !inTransaction && one.events.length === 1
@@ -260,9 +277,9 @@ export const make = Effect.fnUntraced(function* (
       ...(isPlain ? Append.one(one, condition) : Append.single(one, inTransaction, condition)),
       ...Conditions.parameters(condition)
     ])
-    return Effect.flatMap(inTransaction ? joined(values) : committed(values), ([row]) =>
-      Conditions.answerOne(one, row![0] as Append.Row, idsAfter)
-    )
+    return inTransaction
+      ? Effect.flatMap(joined(values), ([row]) => Conditions.answerOne(one, row![0] as Append.Row, idsAfter))
+      : Effect.flatMap(committed(values), ([row]) => noted(one, row![0] as Append.Row))
   }
 
   const appendConditional = (
@@ -313,7 +330,7 @@ export const make = Effect.fnUntraced(function* (
   const appendPlain = (one: Append.Encoded) => {
     const values =
       one.events.length === 1 ? sql.unsafe(text.appendOne, Append.one(one)).values : appendSingle(one, false)
-    return Effect.flatMap(committed(values), ([row]) => Append.answer([one], [row![0] as Append.Row], idsAfter))
+    return Effect.flatMap(committed(values), ([row]) => noted(one, row![0] as Append.Row))
   }
 
   const appendWithRecords = (one: Append.Encoded, records: ReadonlyArray<Records.Encoded>) =>
@@ -324,9 +341,7 @@ export const make = Effect.fnUntraced(function* (
         () => Effect.succeed([[null]])
       ).pipe(committed),
       ([row]) =>
-        row![0] === null
-          ? appendRecorded([one], Records.options(records), false)
-          : Append.answer([one], [row![0] as Append.Row], idsAfter)
+        row![0] === null ? appendRecorded([one], Records.options(records), false) : noted(one, row![0] as Append.Row)
     )
 
   const appendAlone = (one: Conditions.Guarded) => {
@@ -351,6 +366,16 @@ export const make = Effect.fnUntraced(function* (
       })
     })
 
+  // Who is refused leaves a gap, so a batch is noted as a whole or not at all.
+  const verdicts = (members: Arr.NonEmptyReadonlyArray<Conditions.Guarded>, rows: ReadonlyArray<Append.BatchRow>) =>
+    Effect.map(Append.verdicts(members, rows, idsAfter), (all) => {
+      const recordedAt = rows[0]![3]
+      if (recordedAt !== null) {
+        all.forEach((verdict, i) => note(members[i]!, Result.getOrThrow(verdict!), recordedAt))
+      }
+      return all
+    })
+
   const appendOne = yield* GroupCommit.make<Conditions.Guarded>({
     system,
     lanes: 2,
@@ -363,7 +388,7 @@ export const make = Effect.fnUntraced(function* (
       const parameters = [...Append.batch(members), ...Conditions.batch(members)]
       return sql.unsafe(text.appendMany, parameters).values.pipe(
         Effect.ensuring(Effect.sync(() => Append.release(parameters))),
-        Effect.flatMap((found) => Append.verdicts(members, found as ReadonlyArray<Append.BatchRow>, idsAfter)),
+        Effect.flatMap((found) => verdicts(members, found as ReadonlyArray<Append.BatchRow>)),
         Effect.catch((error) =>
           isOfOne(error) ? Effect.succeed(members.map(() => undefined)) : committed(Effect.fail(error))
         ),

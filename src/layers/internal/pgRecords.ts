@@ -10,7 +10,6 @@ import * as Verdict from "../../store/internal/verdict.ts"
 import type { AlreadyRecorded } from "../../store/StoreError.ts"
 import * as StreamVersion from "../../store/StreamVersion.ts"
 import * as Append from "./pgAppend.ts"
-import * as Rows from "./pgRows.ts"
 
 /**
  * A record, and its outcome as it is sent.
@@ -107,12 +106,12 @@ export const answer = (
   )
 }
 
-const settled = ({ events, stream }: Write, verdict: Verdict.Verdict, [, , ...positions]: Append.Row): Written =>
+const settled = ({ events, stream }: Write, verdict: Verdict.Verdict, row: Append.Row): Written =>
   verdict._tag === "Repeat"
     ? {
         stream,
         version: StreamVersion.make(verdict.after + events.length),
-        positions: positions.map(Rows.toPosition),
+        positions: Append.positionsOf(events, row),
         repeated: true
       }
     : {

@@ -272,7 +272,7 @@ const scene = Effect.fnUntraced(function* (
       seen.map((event) => event.position),
       log.map((event) => event.position)
     )
-    Kit.same(`what ${who} saw, by id`, Kit.ids(seen), Kit.ids(log))
+    Kit.same(`what ${who} saw`, seen, log)
   }
   const stored = new Map<string, number>()
   for (const { id } of log) {
