@@ -64,7 +64,7 @@ export const beside = (server: Server, { rounds, seconds }: Plan): ReadonlyArray
             },
             { name: "one subscriber in another process", run: during(one(turn)), bar },
             { name: "1,000 subscribers in another process", run: during(many(turn)) },
-            { name: "one subscriber in the same process", run: during(here) }
+            { name: "one subscriber in the same process", run: during(here), bar }
           ],
           rounds
         )
