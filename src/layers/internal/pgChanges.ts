@@ -77,7 +77,8 @@ export const make = Effect.fnUntraced(function* (
         }),
         () =>
           Effect.sync(() => {
-            session = undefined
+            // Who listens next may have one already.
+            session = session === pinned ? undefined : session
           })
       )
       // For what was announced while there was no connection.
